@@ -1,0 +1,103 @@
+"""Networks that enlarge the luma of an image: SRCNN and mill."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.resampling import bicubic_upscale
+
+Scale = Literal[2, 3, 4]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SrcnnConfig:
+    """SRCNN's three layers, f1-f2-f3 with n1 and n2 feature maps."""
+
+    scale: Scale = 4
+    kernels: tuple[int, int, int] = (9, 5, 5)
+    widths: tuple[int, int] = (64, 32)
+
+
+class Srcnn(nn.Module):
+    """relu(relu(bicubic(y) * W1) * W2) * W3: patch extraction, non-linear mapping, reconstruction.
+
+    Source: Dong et al. 2014, arXiv:1501.00092. Differs: zero padding inside, so that the output
+    has the size of the enlarged input; the paper crops.
+    """
+
+    def __init__(self, config: SrcnnConfig) -> None:
+        super().__init__()
+        self.config = config
+        (f1, f2, f3), (n1, n2) = config.kernels, config.widths
+        self.extract = nn.Conv2d(1, n1, f1, padding=f1 // 2)
+        self.map = nn.Conv2d(n1, n2, f2, padding=f2 // 2)
+        self.reconstruct = nn.Conv2d(n2, 1, f3, padding=f3 // 2)
+
+    def forward(self, luma: Tensor) -> Tensor:
+        """(N, 1, H, W) in 0..1 -> (N, 1, scale*H, scale*W), float32, about 0..1."""
+        x = bicubic_upscale(luma, self.config.scale)
+        x = F.relu(self.extract(x))
+        x = F.relu(self.map(x))
+        return self.reconstruct(x).float()
+
+
+@dataclass(frozen=True, kw_only=True)
+class MillConfig:
+    """mill's size: `width` feature maps, `blocks` residual pairs of 3x3 convolutions."""
+
+    scale: Scale = 4
+    width: int = 32
+    blocks: int = 4
+
+
+class ResidualPair(nn.Module):
+    """prelu(x + conv(prelu(conv(x)))), 3x3 convolutions."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(width, width, 3, padding=1)
+        self.act1 = nn.PReLU(width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
+        self.act2 = nn.PReLU(width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act2(x + self.conv2(self.act1(self.conv1(x))))
+
+
+class Mill(nn.Module):
+    """bicubic(y) + shuffle(tail(body(head(y)))): every convolution at the low resolution.
+
+    Source: the low-resolution space and pixel shuffle of Shi et al. 2016 (arXiv:1609.05158), the
+    residual over the enlarged input of Kim et al. 2016 (arXiv:1511.04587), residual pairs without
+    normalisation of Lim et al. 2017 (arXiv:1707.02921). Sizes are our own.
+    """
+
+    def __init__(self, config: MillConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.head = nn.Conv2d(1, config.width, 3, padding=1)
+        self.act = nn.PReLU(config.width)
+        self.body = nn.Sequential(*[ResidualPair(config.width) for _ in range(config.blocks)])
+        self.tail = nn.Conv2d(config.width, config.scale**2, 3, padding=1)
+
+    def forward(self, luma: Tensor) -> Tensor:
+        """(N, 1, H, W) in 0..1 -> (N, 1, scale*H, scale*W), float32, about 0..1."""
+        features = self.body(self.act(self.head(luma - 0.5)))
+        detail = F.pixel_shuffle(self.tail(features), self.config.scale)
+        # Only the small residual is ever bfloat16 under autocast: the base keeps all its bits.
+        return bicubic_upscale(luma, self.config.scale) + detail.float()
+
+
+def small_init_(network: Mill, generator: torch.Generator) -> None:
+    """Draw small weights in place, so that training starts from bicubic and cannot blow up."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            fan_in = module.in_channels * module.kernel_size[0] * module.kernel_size[1]
+            nn.init.normal_(module.weight, std=0.7 * fan_in**-0.5, generator=generator)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    with torch.no_grad():
+        network.tail.weight.mul_(0.1)
