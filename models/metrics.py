@@ -1,8 +1,11 @@
 """Image quality, one metric a function, computed as the super-resolution literature does."""
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from models.tiling import Pixels
 
 
 def studio_luma(rgb: Tensor) -> Tensor:
@@ -74,3 +77,33 @@ def luma_for_scoring(pixels: Tensor, *, border: int) -> Tensor:
     if border:
         luma = luma[..., border:-border, border:-border]
     return luma
+
+
+def score_against_reference(
+    output: Pixels, reference: Pixels, *, border: int
+) -> tuple[float, float | None]:
+    """PSNR-Y and SSIM-Y of an enlarged picture, by the super-resolution protocol.
+
+    Args:
+        output: (H, W, C), C as in `images.Picture`; alpha is not compared.
+        reference: (H', W', C'); up to border - 1 rows and columns more than the output are cut.
+        border: pixels left out on each side, the scale.
+    Returns:
+        PSNR in dB; SSIM, or None where a side is under 11 pixels.
+    Raises:
+        ValueError: the sizes differ by more than that.
+    """
+    height, width = output.shape[:2]
+    extra = (reference.shape[0] - height, reference.shape[1] - width)
+    if not all(0 <= e < max(border, 1) for e in extra):
+        raise ValueError(
+            f"the reference must be {width}x{height}, got {reference.shape[1]}x{reference.shape[0]}"
+        )
+    a, b = (_scored(p, border) for p in (output, reference[:height, :width]))
+    return psnr(a, b), ssim(a, b) if min(a.shape[-2:]) >= 11 else None
+
+
+def _scored(pixels: Pixels, border: int) -> Tensor:
+    levels = torch.from_numpy(pixels.astype(np.float32)) * (255 / float(np.iinfo(pixels.dtype).max))
+    colour = levels[..., : 1 if pixels.shape[-1] < 3 else 3]
+    return luma_for_scoring(colour.permute(2, 0, 1)[None], border=border)

@@ -35,7 +35,7 @@ def _phase_kernels(scale: int) -> Tensor:
     phases = (torch.arange(scale, dtype=torch.float64) + 0.5) / scale - 0.5
     rows = cubic_kernel(phases[:, None] - taps[None, :])  # (s, 5)
     kernels = rows[:, None, :, None] * rows[None, :, None, :]  # (s, s, 5, 5)
-    return kernels.reshape(scale * scale, 1, taps.numel(), taps.numel()).float()
+    return kernels.reshape(scale * scale, 1, taps.numel(), taps.numel())
 
 
 def bicubic_upscale(pixels: Tensor, scale: int) -> Tensor:
@@ -48,7 +48,7 @@ def bicubic_upscale(pixels: Tensor, scale: int) -> Tensor:
         pixels: (N, C, H, W), any range.
         scale: at least 1.
     Returns:
-        (N, C, scale*H, scale*W), float32; may overshoot the range of the input.
+        (N, C, scale*H, scale*W), float32, or float64 for float64; may overshoot the input's range.
     Raises:
         ValueError: scale is below 1, or pixels is not 4-D.
     """
@@ -57,8 +57,12 @@ def bicubic_upscale(pixels: Tensor, scale: int) -> Tensor:
     if pixels.ndim != 4:
         raise ValueError(f"pixels must be (N, C, H, W), got {tuple(pixels.shape)}")
     n, c, h, w = pixels.shape
-    planes = F.pad(pixels.float().reshape(n * c, 1, h, w), [BICUBIC_RADIUS] * 4, mode="replicate")
-    phases = F.conv2d(planes, _phase_kernels(scale).to(pixels.device))  # (N*C, s*s, H, W)
+    dtype = torch.float64 if pixels.dtype == torch.float64 else torch.float32
+    planes = pixels.to(dtype).reshape(n * c, 1, h, w)
+    planes = F.pad(planes, [BICUBIC_RADIUS] * 4, mode="replicate")
+    kernels = _phase_kernels(scale).to(pixels.device, dtype)
+    with torch.autocast(pixels.device.type, enabled=False):
+        phases = F.conv2d(planes, kernels)  # (N*C, s*s, H, W)
     return F.pixel_shuffle(phases, scale).reshape(n, c, h * scale, w * scale)
 
 

@@ -12,6 +12,11 @@ from models.resampling import bicubic_upscale
 Scale = Literal[2, 3, 4]
 
 
+def at_least_float32(x: Tensor) -> Tensor:
+    """x, widened if autocast made it narrower than float32."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
 @dataclass(frozen=True, kw_only=True)
 class SrcnnConfig:
     """SRCNN's three layers, f1-f2-f3 with n1 and n2 feature maps."""
@@ -41,7 +46,7 @@ class Srcnn(nn.Module):
         x = bicubic_upscale(luma, self.config.scale)
         x = F.relu(self.extract(x))
         x = F.relu(self.map(x))
-        return self.reconstruct(x).float()
+        return at_least_float32(self.reconstruct(x))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +69,8 @@ class ResidualPair(nn.Module):
         self.act2 = nn.PReLU(width)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.act2(x + self.conv2(self.act1(self.conv1(x))))
+        y: Tensor = self.act2(x + self.conv2(self.act1(self.conv1(x))))
+        return y
 
 
 class Mill(nn.Module):
@@ -88,7 +94,7 @@ class Mill(nn.Module):
         features = self.body(self.act(self.head(luma - 0.5)))
         detail = F.pixel_shuffle(self.tail(features), self.config.scale)
         # Only the small residual is ever bfloat16 under autocast: the base keeps all its bits.
-        return bicubic_upscale(luma, self.config.scale) + detail.float()
+        return bicubic_upscale(luma, self.config.scale) + at_least_float32(detail)
 
 
 def small_init_(network: Mill, generator: torch.Generator) -> None:

@@ -1,0 +1,182 @@
+"""The `pixelmill` command: one sub-command a flow.
+
+Prefect and torch take seconds to import, so that nothing here imports them before a command that
+needs them really runs.
+"""
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from tasks.runs import RunSummary
+    from tasks.upscaling import UpscaleRequest
+
+_FAILED, _WRONG_COMMAND, _TOO_MANY_FAILED = 1, 2, 3
+
+_PREFECT_DEFAULTS = {
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",  # errors are reported here, in one sentence
+    "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "DO_NOT_TRACK": "1",
+}
+
+app = typer.Typer(
+    name="pixelmill",
+    help="Batch image synthesis over object-store collections.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class OutputFormat(StrEnum):
+    """What to write; keep means the source's own format."""
+
+    PNG = "png"
+    WEBP = "webp"
+    JPEG = "jpeg"
+    KEEP = "keep"
+
+
+class Precision(StrEnum):
+    """Arithmetic of the network."""
+
+    AUTO = "auto"
+    FP32 = "fp32"
+    BF16 = "bf16"
+
+
+class Engine(StrEnum):
+    """Where shards are run."""
+
+    LOCAL = "local"
+
+
+@app.callback()
+def _root() -> None:
+    """Batch image synthesis over object-store collections."""
+
+
+@app.command()
+def upscale(
+    source: Annotated[
+        str, typer.Argument(help="Prefix, folder, glob, image, or Parquet/CSV list (column uri).")
+    ],
+    destination: Annotated[str, typer.Argument(help="Where images and manifest go.")],
+    scale: Annotated[
+        int | None, typer.Option(help="How much larger; by default the model's, else 4.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="A shipped name or a checkpoint's URI [default: mill].")
+    ] = None,
+    format: Annotated[OutputFormat, typer.Option(help="What to write.")] = OutputFormat.PNG,  # noqa: A002
+    precision: Annotated[Precision, typer.Option(help="Arithmetic.")] = Precision.AUTO,
+    tile: Annotated[int, typer.Option(help="Largest tile side in source pixels.")] = 256,
+    shard_size: Annotated[int, typer.Option(help="Images per shard.")] = 256,
+    limit: Annotated[int | None, typer.Option(help="At most so many images.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Redo what is done.")] = False,
+    max_failed: Annotated[float, typer.Option(help="Share of failures that is allowed.")] = 0.1,
+    reference: Annotated[
+        str | None, typer.Option(help="Originals at the same paths, for PSNR and SSIM.")
+    ] = None,
+    engine: Annotated[Engine, typer.Option(help="Where shards run.")] = Engine.LOCAL,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only plan and count.")] = False,
+) -> None:
+    """Upscale every image of a collection that is not done yet."""
+    from tasks.upscaling import UpscaleRequest, check_request
+
+    request = UpscaleRequest(
+        source=source,
+        destination=destination,
+        scale=scale,
+        model=model,
+        format=format.value,
+        precision=precision.value,
+        tile=tile,
+        shard_size=shard_size,
+        limit=limit,
+        overwrite=overwrite,
+        max_failed=max_failed,
+        reference=reference,
+        engine=engine.value,
+    )
+    with _explained():
+        check_request(request)
+        # the server of Prefect starts in a process of its own: torch is imported meanwhile
+        _in_background(lambda: _preload(request))
+        _quiet_prefect()
+        from flows.upscale import upscale as flow
+
+        summary = flow(**asdict(request), dry_run=dry_run)
+    typer.echo(_planned(summary) if dry_run else summary.closing_line())
+
+
+def _preload(request: "UpscaleRequest") -> None:
+    from tasks.registry import load_model
+
+    # what goes wrong here goes wrong again in the flow, where it is reported
+    with suppress(Exception):
+        load_model(request.model, request.scale, request.precision)
+
+
+def _in_background(work: Callable[[], None]) -> None:
+    threading.Thread(target=work, name="preload", daemon=True).start()
+
+
+def _planned(summary: "RunSummary") -> str:
+    left_out = ", ".join(f"{n} {reason}" for reason, n in sorted(summary.left_out.items()))
+    to_do = summary.to_do
+    return (
+        f"{summary.found} images found, {summary.already_done} done already, {to_do} to do;"
+        f" left out: {left_out or 'nothing'}; nothing was written to {summary.destination}"
+    )
+
+
+def _quiet_prefect() -> None:
+    """Defaults for a command in a terminal; what the user has set stays."""
+    for name, value in _PREFECT_DEFAULTS.items():
+        os.environ.setdefault(name, value)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn an error that a user can act on into one sentence and an exit code."""
+    from tasks.bulk import RunAbortedError
+    from tasks.registry import ModelError
+    from tasks.runs import StoppedError, TooManyFailedError
+    from tasks.storage import InvalidUriError, StorageError
+    from tasks.upscaling import RequestError
+
+    try:
+        yield
+    except TooManyFailedError as error:
+        _leave(_TOO_MANY_FAILED, error)
+    except (RequestError, ModelError, InvalidUriError) as error:
+        _leave(_WRONG_COMMAND, error)
+    except (StorageError, RunAbortedError, StoppedError, ValueError) as error:
+        _leave(_FAILED, error)
+
+
+def _leave(code: int, error: Exception) -> NoReturn:
+    typer.echo(f"pixelmill: {error}", err=True)
+    raise typer.Exit(code)
+
+
+def main() -> None:
+    """Entry point of the installed command."""
+    logging.basicConfig(
+        level=os.environ.get("PIXELMILL_LOG", "WARNING"),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    app()

@@ -1,0 +1,166 @@
+"""Checkpoint bytes -> an upscaler: our own safetensors, or what spandrel recognises.
+
+Ours carry two metadata entries: `architecture`, a name of `systems.SYSTEMS`, and `card`, JSON with
+`config` (the fields of that system's config) and `metrics`.
+"""
+
+import io
+import json
+import pickle
+import zipfile
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
+from torch import Tensor, nn
+
+from models.receptive_field import receptive_radius
+from models.systems import SYSTEMS
+from models.upscaling import RADIUS_LIMIT, Upscaler, luma_upscaler
+
+
+class CheckpointError(ValueError):
+    """The bytes are no checkpoint that pixelmill can run; the message says why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What our checkpoints say of themselves."""
+
+    architecture: str
+    config: dict[str, Any]
+    metrics: dict[str, float]
+
+
+def read_card(data: bytes) -> Card | None:
+    """The card in our own checkpoint's header; None for anybody else's.
+
+    Raises:
+        CheckpointError: the header is damaged.
+    """
+    try:
+        length = int.from_bytes(data[:8], "little")
+        metadata = json.loads(data[8 : 8 + length]).get("__metadata__") or {}
+        if "architecture" not in metadata:
+            return None
+        card = json.loads(metadata["card"])
+        return Card(
+            architecture=metadata["architecture"],
+            config=card["config"],
+            metrics=card.get("metrics", {}),
+        )
+    except (ValueError, KeyError, AttributeError) as error:
+        raise CheckpointError(f"the checkpoint's header is damaged ({error})") from error
+
+
+def write_checkpoint(network: nn.Module, card: Card) -> bytes:
+    """Serialise weights and card as safetensors."""
+    tensors = {name: value.contiguous() for name, value in network.state_dict().items()}
+    body = {"config": card.config, "metrics": card.metrics}
+    return save_safetensors(
+        tensors, metadata={"architecture": card.architecture, "card": json.dumps(body)}
+    )
+
+
+def load_upscaler(data: bytes, *, name: str) -> Upscaler:
+    """Build the upscaler that a checkpoint describes, on the CPU in fp32.
+
+    Args:
+        data: the whole file; safetensors, or a PyTorch pickle, which is loaded with weights only.
+        name: what messages and results call it.
+    Raises:
+        CheckpointError: damaged, of an unknown architecture, or holding code.
+    """
+    if not data:
+        raise CheckpointError(f"{name} is empty, wanted a checkpoint")
+    if _looks_like_safetensors(data):
+        card = read_card(data)
+        if card is not None:
+            return _load_own(data, card, name)
+    return _load_foreign(_read_tensors(data, name), name)
+
+
+def _looks_like_safetensors(data: bytes) -> bool:
+    return len(data) > 9 and data[8:9] == b"{" and int.from_bytes(data[:8], "little") < len(data)
+
+
+def _load_own(data: bytes, card: Card, name: str) -> Upscaler:
+    if card.architecture not in SYSTEMS:
+        known = ", ".join(sorted(SYSTEMS))
+        raise CheckpointError(
+            f"{name} is of the architecture {card.architecture!r}, this version knows: {known}"
+        )
+    system = SYSTEMS[card.architecture]
+    try:
+        values = {k: tuple(v) if isinstance(v, list) else v for k, v in card.config.items()}
+        network = system.build(system.config(**values))
+        network.load_state_dict(load_safetensors(data))
+    except (SafetensorError, RuntimeError, TypeError) as error:
+        first = str(error).splitlines()[0]
+        raise CheckpointError(f"{name} is damaged: {first}") from error
+    return luma_upscaler(name, network, scale=card.config["scale"])
+
+
+def _read_tensors(data: bytes, name: str) -> dict[str, Tensor]:
+    """The state dict of a foreign file; pickles never execute anything."""
+    try:
+        if _looks_like_safetensors(data):
+            return load_safetensors(data)
+        state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "Unsupported" in str(error) or "GLOBAL" in str(error):
+            raise CheckpointError(
+                f"{name} holds code besides weights; it was not executed, and is refused"
+            ) from error
+        raise CheckpointError(f"{name} is no checkpoint, or is damaged") from error
+    except (SafetensorError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"{name} is no checkpoint, or is damaged") from error
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{name} holds a {type(state).__name__}, wanted a dict of weights")
+    return state
+
+
+def _load_foreign(state: dict[str, Tensor], name: str) -> Upscaler:
+    """A community checkpoint, recognised by its weights' names and shapes."""
+    # importing spandrel brings torchvision in, five seconds that our own models do not need
+    from spandrel import ImageModelDescriptor, ModelLoader, UnsupportedModelError
+
+    try:
+        model = ModelLoader().load_from_state_dict(state)
+    except UnsupportedModelError as error:
+        raise CheckpointError(
+            f"{name} is of an architecture that is not known as an image model"
+        ) from error
+    except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{name} could not be built from its weights: {first}") from error
+    if not isinstance(model, ImageModelDescriptor) or model.purpose != "SR" or model.scale < 2:
+        raise CheckpointError(f"{name} ({model.architecture.name}) is no super-resolution model")
+    if model.input_channels not in (1, 3) or model.output_channels != model.input_channels:
+        raise CheckpointError(
+            f"{name} takes {model.input_channels} channels and gives {model.output_channels},"
+            " wanted gray or RGB on both sides"
+        )
+    network = model.model.eval().requires_grad_(False)
+    size = model.size_requirements
+    return Upscaler(
+        name=name,
+        scale=model.scale,
+        radius=_foreign_radius(network, model.input_channels, model.scale),
+        network=network.to(memory_format=torch.channels_last),
+        inputs="rgb" if model.input_channels == 3 else "gray",
+        multiple=size.multiple_of or 1,
+        minimum=size.minimum or 1,
+        square=size.square,
+    )
+
+
+def _foreign_radius(network: nn.Module, channels: int, scale: int) -> int:
+    try:
+        return receptive_radius(network, channels=channels, scale=scale, limit=RADIUS_LIMIT)
+    except (RuntimeError, ValueError):
+        # an architecture that does not run in float64, or not at this size: the widest margin
+        return RADIUS_LIMIT

@@ -1,0 +1,154 @@
+"""Enlarge batches of pixels by a network: colour, gray, alpha, 8 and 16 bits alike."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models.receptive_field import receptive_radius
+from models.resampling import BICUBIC_RADIUS, bicubic_upscale
+from models.tiling import Pixels
+
+Precision = Literal["fp32", "bf16"]
+
+RADIUS_LIMIT = 48
+"""Largest tile margin. Our networks see less; a foreign one that sees further is cut here, where
+its far influence is below what 8 bits show."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Upscaler:
+    """An enlargement by `scale`: by a network, or plainly bicubic where there is none.
+
+    `inputs` says what the network takes: "luma", (N, 1, H, W) studio-swing luma / 255, its detail
+    then being added to bicubic colour; or "rgb" and "gray", (N, 3 or 1, H, W) in 0..1.
+    `multiple` and `minimum` are what the network demands of its input's sides.
+    """
+
+    name: str
+    scale: int
+    radius: int
+    network: nn.Module | None = None
+    inputs: Literal["luma", "rgb", "gray"] = "luma"
+    multiple: int = 1
+    minimum: int = 1
+    square: bool = False
+    precision: Precision = "fp32"
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    def __call__(self, tiles: Pixels) -> Pixels:
+        """(N, H, W, C) -> (N, scale*H, scale*W, C), the same dtype; see `upscale_pixels`.
+
+        Raises:
+            MemoryError: the batch does not fit the device, whatever the device calls that.
+        """
+        try:
+            return upscale_pixels(self, tiles)
+        except torch.OutOfMemoryError as error:
+            torch.cuda.empty_cache()
+            raise MemoryError(f"{self.device} has no room for {tiles.shape}") from error
+        except RuntimeError as error:
+            if "can't allocate memory" not in str(error):
+                raise
+            raise MemoryError(f"no room for tiles of {tiles.shape}") from error
+
+
+def bicubic_upscaler(scale: int) -> Upscaler:
+    """Plain bicubic enlargement.
+
+    Raises:
+        ValueError: scale is not in 2..8.
+    """
+    if not 2 <= scale <= 8:
+        raise ValueError(f"scale must be 2 to 8 for bicubic, got {scale}")
+    return Upscaler(name="bicubic", scale=scale, radius=BICUBIC_RADIUS)
+
+
+def luma_upscaler(name: str, network: nn.Module, *, scale: int) -> Upscaler:
+    """An upscaler around a network that enlarges luma; measures how far the network sees."""
+    network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    radius = receptive_radius(network, channels=1, scale=scale, limit=RADIUS_LIMIT)
+    return Upscaler(
+        name=name, scale=scale, radius=max(radius, BICUBIC_RADIUS), network=network, inputs="luma"
+    )
+
+
+def _padded(network: Upscaler, x: Tensor) -> Tensor:
+    """Repeat the right and bottom pixels until the sides are what the network demands."""
+    height, width = x.shape[-2:]
+    sides = [
+        max(-(-s // network.multiple) * network.multiple, network.minimum) for s in (height, width)
+    ]
+    if network.square:
+        sides = [max(sides)] * 2
+    if sides == [height, width]:
+        return x
+    return F.pad(x, (0, sides[1] - width, 0, sides[0] - height), mode="replicate")
+
+
+def _run_network(upscaler: Upscaler, network: nn.Module, x: Tensor) -> Tensor:
+    """(N, C, H, W) -> (N, C, scale*H, scale*W), float32, by the network in its precision."""
+    height, width = x.shape[-2:]
+    padded = _padded(upscaler, x).contiguous(memory_format=torch.channels_last)
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=upscaler.precision == "bf16"):
+        y: Tensor = network(padded)
+    return y[..., : height * upscaler.scale, : width * upscaler.scale].float()
+
+
+def _upscale_colour(upscaler: Upscaler, colour: Tensor) -> Tensor:
+    """(N, 1 or 3, H, W) in 0..1 -> enlarged, not yet clamped."""
+    network = upscaler.network
+    if network is None:
+        return bicubic_upscale(colour, upscaler.scale)
+    channels = colour.shape[1]
+    if upscaler.inputs == "rgb":
+        enlarged = _run_network(upscaler, network, colour.expand(-1, 3, -1, -1))
+        return enlarged if channels == 3 else enlarged.mean(1, keepdim=True)
+    if upscaler.inputs == "gray":
+        planes = colour.reshape(-1, 1, *colour.shape[-2:])
+        enlarged = _run_network(upscaler, network, planes)
+        return enlarged.reshape(-1, channels, *enlarged.shape[-2:])
+    swing = colour.new_tensor([65.481, 128.553, 24.966]).view(1, 3, 1, 1) / 255
+    scaled = (colour * swing).sum(1, keepdim=True) if channels == 3 else colour * swing.sum()
+    luma = scaled + 16 / 255
+    detail = _run_network(upscaler, network, luma) - bicubic_upscale(luma, upscaler.scale)
+    # Adding d to R, G and B adds d * 219/255 to studio luma and leaves the chroma as it is.
+    return bicubic_upscale(colour, upscaler.scale) + detail * (255 / 219)
+
+
+@torch.inference_mode()
+def upscale_pixels(upscaler: Upscaler, tiles: Pixels) -> Pixels:
+    """Enlarge a batch of pixels.
+
+    With alpha, colour is premultiplied before and divided after, so that what is transparent does
+    not bleed into what is not; alpha itself is enlarged by bicubic.
+
+    Args:
+        tiles: (N, H, W, C) uint8 or uint16; C is 1 gray, 2 gray and alpha, 3 RGB, 4 RGBA.
+    Returns:
+        (N, scale*H, scale*W, C), the same dtype.
+    Raises:
+        ValueError: C is not 1 to 4.
+    """
+    channels = tiles.shape[-1]
+    if not 1 <= channels <= 4:
+        raise ValueError(f"pixels must have 1 to 4 channels, got {channels}")
+    peak = float(np.iinfo(tiles.dtype).max)
+    # torch knows no arithmetic on uint16; both widths are exact in float32
+    source = tiles if tiles.dtype == np.uint8 else tiles.astype(np.float32)
+    x = torch.from_numpy(source).to(upscaler.device).permute(0, 3, 1, 2).float() / peak
+    if channels in (1, 3):
+        y = _upscale_colour(upscaler, x)
+    else:
+        colour, alpha = x[:, :-1], x[:, -1:]
+        alpha_up = bicubic_upscale(alpha, upscaler.scale).clamp(0, 1)
+        premultiplied = _upscale_colour(upscaler, colour * alpha)
+        straight = premultiplied / alpha_up.clamp(min=0.5 / peak)
+        y = torch.cat([straight, alpha_up], dim=1)
+    levels = y.clamp_(0, 1).mul_(peak).round_().permute(0, 2, 3, 1)
+    if tiles.dtype == np.uint8:
+        return levels.to(torch.uint8).contiguous().cpu().numpy()
+    return levels.contiguous().cpu().numpy().astype(np.uint16)

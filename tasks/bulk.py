@@ -1,0 +1,407 @@
+"""The bulk engine: one shard of images in, its outputs and one manifest part out.
+
+Reading, decoding, running batches of tiles, encoding and writing overlap. Each image takes from a
+byte budget before it is decoded and gives back after it is written, and that is what bounds every
+queue. The manifest part is written last: it is the shard's commit.
+"""
+
+import logging
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Protocol, TypeVar
+
+import numpy as np
+
+from models.images import Header, ImageError, Picture, decode, encode, read_header
+from models.tiling import Pixels, TileGrid, place, run_in_parts, tile_grid, window
+from tasks import storage, tables
+from tasks.budget import MemoryBudget
+from tasks.collection import Shard, Source
+from tasks.tables import ManifestRow
+from tasks.tile_queue import Batch, TileQueue
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+_READ_AHEAD = 32
+_IO_THREADS = 8
+_RETRY_FOR_S = 180.0
+
+
+class Transform(Protocol):
+    """What the engine runs: equal tiles in, tiles `scale` times larger out, each for itself.
+
+    An output pixel may depend only on source pixels within `radius`.
+    """
+
+    @property
+    def scale(self) -> int: ...
+    @property
+    def radius(self) -> int: ...
+    def __call__(self, tiles: Pixels, /) -> Pixels: ...
+
+
+Judge = Callable[[Source, Pixels], tuple[float | None, float | None]]
+"""(source, output pixels) -> its PSNR and SSIM, where there is something to compare with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BulkConfig:
+    """How a shard is run. Nothing here changes a pixel.
+
+    `tile` is the largest tile side in source pixels; `batch_pixels` source pixels go to the device
+    at once; `workers` threads each for decoding and encoding, `runners` for the transform;
+    `memory` is the byte budget of images in flight, `memory_limit` the most a single one may need.
+    """
+
+    tile: int = 256
+    batch_pixels: int = 256 * 256
+    workers: int = 2
+    runners: int = 1
+    memory: int = 2**30
+    memory_limit: int = 8 * 2**30
+    prepare_thread: Callable[[], None] = lambda: None
+    clock: Callable[[], float] = time.thread_time
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """What every row of a run says alike."""
+
+    run: str
+    model: str
+    model_digest: str
+    config_digest: str
+
+
+@dataclass(kw_only=True, eq=False)
+class _Image:
+    """One image on its way through the stages."""
+
+    source: Source
+    data: bytes | None = None
+    picture: Picture | None = None
+    grid: TileGrid | None = None
+    output: Pixels | None = None
+    remaining: int = 0
+    reserved: int = 0
+    error: Exception | None = None
+    decode_s: float = 0.0
+    infer_s: float = 0.0
+    encode_s: float = 0.0
+    size: tuple[int, int] | None = None
+    output_size: tuple[int, int] | None = None
+    output_bytes: int | None = None
+    psnr: float | None = None
+    ssim: float | None = None
+    finished: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class RunAbortedError(RuntimeError):
+    """The store or the device failed in a way that would fail every image; the run must end."""
+
+
+def memory_needed(header: Header, scale: int, source_bytes: int) -> int:
+    """Bytes one image holds at its peak: pixels, Pillow's 4-byte copy of them, encoded output."""
+    pixels = header.width * header.height
+    return source_bytes + pixels * 4 + pixels * scale**2 * 9
+
+
+def persistently(action: Callable[[], T], *, for_s: float = _RETRY_FOR_S) -> T:
+    """Try again while the store cannot be reached, with growing, jittered pauses.
+
+    Raises:
+        StorageUnavailableError: it still could not be reached after `for_s` seconds.
+    """
+    deadline, pause = time.monotonic() + for_s, 0.5
+    while True:
+        try:
+            return action()
+        except storage.StorageUnavailableError as error:
+            if time.monotonic() + pause > deadline:
+                raise
+            log.warning("storage is unavailable, trying again in %.1f s: %s", pause, error)
+            time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 (jitter, not a secret)
+            pause = min(pause * 2, 20.0)
+
+
+class ShardRun:
+    """One shard on its way: stages of threads, joined by hand-overs that the budget bounds."""
+
+    def __init__(
+        self,
+        *,
+        destination: str,
+        transform: Transform,
+        config: BulkConfig,
+        provenance: Provenance,
+        stop: threading.Event,
+        on_row: Callable[[ManifestRow], None],
+        judge: Judge | None,
+    ) -> None:
+        self._destination = destination
+        self._transform = transform
+        self._config = config
+        self._provenance = provenance
+        self._stop = stop
+        self._on_row = on_row
+        self._judge = judge
+        self._budget = MemoryBudget(config.memory)
+        self._slots = threading.Semaphore(_READ_AHEAD)
+        self._tiles: TileQueue[_Image] = TileQueue(config.batch_pixels)
+        self._rows: list[ManifestRow] = []
+        self._abort: Exception | None = None
+        self._lock = threading.Lock()
+
+    def run(self, shard: Shard) -> list[ManifestRow]:
+        """Work through a shard and commit it; the rows of what was finished.
+
+        Raises:
+            RunAbortedError: the run cannot go on; what was finished is committed.
+        """
+        self._shard = shard.number
+        runners = [
+            threading.Thread(target=self._run_tiles, name=f"tiles-{i}", daemon=True)
+            for i in range(self._config.runners)
+        ]
+        for thread in runners:
+            thread.start()
+        with self._pools():
+            for source in shard.sources:
+                self._slots.acquire()
+                if self._stop.is_set() or self._abort is not None:
+                    self._slots.release()
+                    break
+                self._submit(self._readers, self._read, _Image(source=source))
+            for _ in range(_READ_AHEAD):  # every slot back: every image has its row
+                self._slots.acquire()
+        self._tiles.close()
+        for thread in runners:
+            thread.join()
+        self._commit(shard.number)
+        if self._abort is not None:
+            raise RunAbortedError(str(self._abort)) from self._abort
+        return self._rows
+
+    @contextmanager
+    def _pools(self) -> Iterator[None]:
+        workers = self._config.workers
+        with (
+            ThreadPoolExecutor(_IO_THREADS, "read") as self._readers,
+            ThreadPoolExecutor(workers, "decode") as self._decoders,
+            ThreadPoolExecutor(workers, "encode") as self._encoders,
+            ThreadPoolExecutor(_IO_THREADS, "write") as self._writers,
+        ):
+            yield
+
+    def _submit(
+        self, pool: ThreadPoolExecutor, stage: Callable[[_Image], None], image: _Image
+    ) -> None:
+        """Run a stage of an image in a pool; whatever goes wrong there is that image's."""
+
+        def guarded() -> None:
+            try:
+                stage(image)
+            except Exception as error:  # noqa: BLE001 (one bad image costs one row)
+                self._fail(image, error)
+
+        pool.submit(guarded)
+
+    def _read(self, image: _Image) -> None:
+        image.data = persistently(lambda: storage.read(image.source.uri))
+        self._submit(self._decoders, self._decode, image)
+
+    def _decode(self, image: _Image) -> None:
+        data = image.data or b""
+        header = read_header(data)
+        needed = memory_needed(header, self._transform.scale, len(data))
+        if needed > self._config.memory_limit:
+            raise ImageError(
+                "too_large",
+                f"{header.width}x{header.height} pixels need about {needed / 2**30:.1f} GiB of"
+                f" memory, {self._config.memory_limit / 2**30:.1f} GiB are there",
+            )
+        self._budget.acquire(needed)
+        image.reserved = needed
+        began = time.thread_time()
+        picture = decode(data)
+        image.data = None
+        image.decode_s = time.thread_time() - began
+        for remark in picture.remarks:
+            log.info("%s: %s", image.source.uri, remark)
+        height, width, channels = picture.pixels.shape
+        scale, radius = self._transform.scale, self._transform.radius
+        image.size = (width, height)
+        image.picture = picture
+        image.grid = grid = tile_grid(height, width, tile=self._config.tile, radius=radius)
+        image.output = np.empty((height * scale, width * scale, channels), picture.pixels.dtype)
+        image.remaining = grid.count
+        shape = (grid.window_height, grid.window_width, channels, str(picture.pixels.dtype))
+        self._tiles.put(image, shape, grid.count)
+
+    def _run_tiles(self) -> None:
+        self._config.prepare_thread()
+        while (batch := self._tiles.take()) is not None:
+            try:
+                self._run_batch(batch)
+            except Exception as error:  # noqa: BLE001 (the images of this batch fail, no other)
+                for image, _ in batch.tiles:
+                    self._tile_done(image, error=error)
+
+    def _run_batch(self, batch: Batch[_Image]) -> None:
+        began = self._config.clock()
+        windows = [window(*_pixels_and_grid(image), index) for image, index in batch.tiles]
+        windows += [np.zeros_like(windows[0])] * (batch.size - len(windows))
+        results = run_in_parts(
+            self._transform,
+            np.stack(windows),
+            radius=self._transform.radius,
+            scale=self._transform.scale,
+        )
+        for (image, index), result in zip(batch.tiles, results, strict=False):
+            output, grid = image.output, image.grid
+            if output is not None and grid is not None:
+                place(output, result, grid, index, self._transform.scale)
+        share = (self._config.clock() - began) / len(batch.tiles)
+        for image, _ in batch.tiles:
+            self._tile_done(image, seconds=share)
+
+    def _tile_done(
+        self, image: _Image, *, seconds: float = 0.0, error: Exception | None = None
+    ) -> None:
+        with image.lock:
+            image.infer_s += seconds
+            image.error = image.error or error
+            image.remaining -= 1
+            finished = image.remaining == 0
+        if finished and image.error is not None:
+            self._fail(image, image.error)
+        elif finished:
+            self._submit(self._encoders, self._encode, image)
+
+    def _encode(self, image: _Image) -> None:
+        output, picture = image.output, image.picture
+        if output is None or picture is None:
+            raise RuntimeError(f"{image.source.uri} reached encoding without pixels")
+        began = time.thread_time()
+        image.output_size = (output.shape[1], output.shape[0])
+        if self._judge is not None:
+            image.psnr, image.ssim = self._judge(image.source, output)
+        icc, exif = picture.icc, picture.exif
+        image.output = image.picture = None  # the encoder holds the only reference from here on
+        enlarged = Picture(pixels=output, icc=icc, exif=exif, remarks=())
+        del output, picture
+        image.data = encode(enlarged, image.source.format)
+        image.encode_s = time.thread_time() - began
+        self._submit(self._writers, self._write, image)
+
+    def _write(self, image: _Image) -> None:
+        data, target = image.data or b"", storage.join(self._destination, image.source.output)
+        try:
+            persistently(lambda: storage.write(target, data))
+        except (
+            storage.AccessDeniedError,
+            storage.NotFoundError,
+            storage.StorageUnavailableError,
+            storage.StorageFullError,
+        ) as error:
+            self._abort = self._abort or error  # it would be the same for every other image
+            raise
+        image.output_bytes = len(data)
+        self._finish(image, None)
+
+    def _fail(self, image: _Image, error: Exception) -> None:
+        if isinstance(error, storage.StorageUnavailableError):
+            self._abort = self._abort or error
+        elif not isinstance(error, ImageError | storage.StorageError | MemoryError):
+            log.error("%s: unexpected", image.source.uri, exc_info=error)
+        self._finish(image, error)
+
+    def _finish(self, image: _Image, error: Exception | None) -> None:
+        """Make the image's row and give back what it held; after an abort its row is dropped."""
+        with image.lock:
+            if image.finished:
+                return
+            image.finished = True
+        try:
+            if error is None or self._abort is None:
+                row = self._row(image, error)
+                with self._lock:
+                    self._rows.append(row)
+                self._on_row(row)
+        finally:
+            image.data = image.picture = image.output = None
+            self._budget.release(image.reserved)
+            self._slots.release()
+
+    def _row(self, image: _Image, error: Exception | None) -> ManifestRow:
+        source, provenance = image.source, self._provenance
+        width, height = image.size or (None, None)
+        output_width, output_height = image.output_size or (None, None)
+        return ManifestRow(
+            source=source.uri,
+            source_etag=source.etag,
+            source_bytes=source.size,
+            output=source.output if error is None else None,
+            output_bytes=image.output_bytes,
+            status="ok" if error is None else "failed",
+            error_type=None if error is None else error_kind(error),
+            error=None if error is None else storage.redact(str(error) or type(error).__name__),
+            width=width,
+            height=height,
+            output_width=output_width if error is None else None,
+            output_height=output_height if error is None else None,
+            model=provenance.model,
+            model_digest=provenance.model_digest,
+            config_digest=provenance.config_digest,
+            psnr=image.psnr,
+            ssim=image.ssim,
+            decode_s=image.decode_s,
+            infer_s=image.infer_s,
+            encode_s=image.encode_s,
+            run=provenance.run,
+            shard=self._shard,
+            finished_at=datetime.now(UTC),
+        )
+
+    def _commit(self, number: int) -> None:
+        if not self._rows:
+            return
+        self._rows.sort(key=lambda row: row.source)
+        part = f"manifest/run={self._provenance.run}/shard-{number:06d}.parquet"
+        data = tables.to_parquet(self._rows, tables.MANIFEST)
+        target = storage.join(self._destination, part)
+        persistently(lambda: storage.write(target, data))
+
+
+def _pixels_and_grid(image: _Image) -> tuple[Pixels, TileGrid]:
+    if image.picture is None or image.grid is None:
+        raise RuntimeError(f"{image.source.uri} reached the network without pixels")
+    return image.picture.pixels, image.grid
+
+
+def error_kind(error: Exception) -> str:
+    """The short, stable word for a failure that goes into `error_type`."""
+    if isinstance(error, ImageError):
+        return error.kind
+    if isinstance(error, storage.NotFoundError):
+        return "vanished"
+    if isinstance(error, storage.AccessDeniedError):
+        return "access_denied"
+    if isinstance(error, storage.StorageError):
+        return "storage"
+    return "out_of_memory" if isinstance(error, MemoryError) else type(error).__name__
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -1,0 +1,115 @@
+"""From a model reference, as a user types it, to an upscaler on its device."""
+
+import hashlib
+import threading
+from dataclasses import dataclass, replace
+from importlib import resources
+from typing import TYPE_CHECKING, Literal
+
+from tasks import storage
+
+if TYPE_CHECKING:  # torch takes five seconds to import: only when a model is really loaded
+    from models.checkpoints import Card
+    from models.upscaling import Upscaler
+
+PrecisionChoice = Literal["auto", "fp32", "bf16"]
+
+_BF16_MAY_COST_DB = 0.01
+_CHECKPOINT_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")
+
+_loaded: dict[tuple[str, int | None, str], "LoadedModel"] = {}
+_loading = threading.Lock()
+
+
+class ModelError(ValueError):
+    """The reference names no model that can be used; the message says why."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LoadedModel:
+    """A model ready to run: its digest is of the checkpoint's bytes."""
+
+    name: str
+    digest: str
+    upscaler: "Upscaler"
+
+    @property
+    def device(self) -> str:
+        return str(self.upscaler.device)
+
+
+def shipped_models() -> list[str]:
+    """The names that need no registry and no file."""
+    weights = resources.files("models") / "weights"
+    names = [f.name.removesuffix(".safetensors") for f in weights.iterdir()]
+    return ["bicubic", *sorted(n for n in names if "." not in n)]
+
+
+def load_model(ref: str | None, scale: int | None, precision: PrecisionChoice) -> LoadedModel:
+    """Load a super-resolution model once per process.
+
+    Args:
+        ref: a shipped name, or the path or URI of a checkpoint; None for mill at this scale.
+        scale: what the model must enlarge by; None takes the model's own (4 for bicubic).
+        precision: auto takes bfloat16 where the device is fast at it and the model's card says
+            that it costs less than 0.01 dB.
+    Raises:
+        ModelError: no such model, a scale that is not the model's, a damaged checkpoint.
+        StorageError: the checkpoint cannot be read.
+    """
+    with _loading:
+        key = (ref or "", scale, precision)
+        if key not in _loaded:
+            _loaded[key] = _load(ref, scale, precision)
+        return _loaded[key]
+
+
+def _load(ref: str | None, scale: int | None, precision: PrecisionChoice) -> LoadedModel:
+    from models.checkpoints import CheckpointError, load_upscaler, read_card
+    from models.upscaling import bicubic_upscaler
+
+    name = ref or f"mill-x{scale or 4}"
+    try:
+        if name == "bicubic":
+            upscaler = bicubic_upscaler(scale or 4)
+            return LoadedModel(name=name, digest="built-in", upscaler=upscaler)
+        data = _read_checkpoint(name, scale if ref is None else None)
+        upscaler = load_upscaler(data, name=storage.redact(name))
+        card = read_card(data) if name in shipped_models() else None
+    except CheckpointError as error:
+        raise ModelError(str(error)) from error
+    except storage.NotFoundError as error:
+        raise ModelError(f"there is no checkpoint at {storage.redact(name)}") from error
+    except ValueError as error:
+        raise ModelError(str(error)) from error
+    if scale is not None and scale != upscaler.scale:
+        raise ModelError(f"{name} enlarges {upscaler.scale} times, got scale {scale}")
+    digest = hashlib.sha256(data).hexdigest()[:16]
+    return LoadedModel(name=name, digest=digest, upscaler=_on_device(upscaler, card, precision))
+
+
+def _read_checkpoint(name: str, default_scale: int | None) -> bytes:
+    if name in shipped_models():
+        return (resources.files("models") / "weights" / f"{name}.safetensors").read_bytes()
+    if default_scale is not None:
+        raise ModelError(f"scale must be 2, 3 or 4, got {default_scale}")
+    if "/" in name or name.endswith(_CHECKPOINT_SUFFIXES):
+        return storage.read(storage.normalise(name))
+    known = ", ".join(shipped_models())
+    raise ModelError(f"there is no model named {name!r}; wanted one of {known}, or a checkpoint")
+
+
+def _on_device(upscaler: "Upscaler", card: "Card | None", precision: PrecisionChoice) -> "Upscaler":
+    import torch
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    fast = (
+        torch.cuda.is_bf16_supported()
+        if device.type == "cuda"
+        else torch.cpu._is_avx512_bf16_supported()
+    )
+    cost = card.metrics.get("bf16_cost_db") if card is not None else None
+    harmless = cost is not None and cost < _BF16_MAY_COST_DB
+    bf16 = precision == "bf16" or (precision == "auto" and fast and harmless)
+    network = upscaler.network.to(device) if upscaler.network is not None else None
+    return replace(upscaler, network=network, device=device, precision="bf16" if bf16 else "fp32")
