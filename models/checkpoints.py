@@ -1,15 +1,9 @@
-"""Checkpoint bytes -> an upscaler: our own safetensors, or what spandrel recognises.
-
-Ours carry two metadata entries: `architecture`, a name of `systems.SYSTEMS`, and `card`, JSON with
-`config` (the fields of that system's config) and `metrics`.
-"""
+"""Checkpoint bytes -> an upscaler: our own safetensors, or what spandrel recognises."""
 
 import io
 import json
 import pickle
 import zipfile
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -17,43 +11,10 @@ from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 from torch import Tensor, nn
 
+from models.cards import Card, CheckpointError, read_card
 from models.receptive_field import receptive_radius
 from models.systems import SYSTEMS
 from models.upscaling import RADIUS_LIMIT, Upscaler, luma_upscaler
-
-
-class CheckpointError(ValueError):
-    """The bytes are no checkpoint that pixelmill can run; the message says why."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Card:
-    """What our checkpoints say of themselves."""
-
-    architecture: str
-    config: dict[str, Any]
-    metrics: dict[str, float]
-
-
-def read_card(data: bytes) -> Card | None:
-    """The card in our own checkpoint's header; None for anybody else's.
-
-    Raises:
-        CheckpointError: the header is damaged.
-    """
-    try:
-        length = int.from_bytes(data[:8], "little")
-        metadata = json.loads(data[8 : 8 + length]).get("__metadata__") or {}
-        if "architecture" not in metadata:
-            return None
-        card = json.loads(metadata["card"])
-        return Card(
-            architecture=metadata["architecture"],
-            config=card["config"],
-            metrics=card.get("metrics", {}),
-        )
-    except (ValueError, KeyError, AttributeError) as error:
-        raise CheckpointError(f"the checkpoint's header is damaged ({error})") from error
 
 
 def write_checkpoint(network: nn.Module, card: Card) -> bytes:

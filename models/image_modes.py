@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from io import BytesIO
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +11,7 @@ from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from models.image_files import PNG_SIGNATURE, ImageError
-
-Pixels: TypeAlias = npt.NDArray[np.uint8 | np.uint16]
-"""(H, W, C): gray, gray + alpha, RGB or RGBA; uint8 in 0..255, or gray uint16 in 0..65535."""
+from models.pixels import Pixels
 
 _STRIP_BYTES = 1 << 20
 _CHANNELS = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4}

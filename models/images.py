@@ -17,7 +17,8 @@ from models.image_files import (
     frame_count,
     open_image,
 )
-from models.image_modes import Pixels, profile_fits, reduce_to_8_bits, row_strips, to_pixels
+from models.image_modes import profile_fits, reduce_to_8_bits, row_strips, to_pixels
+from models.pixels import Pixels
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -26,7 +27,6 @@ __all__ = [
     "Header",
     "ImageError",
     "Picture",
-    "Pixels",
     "decode",
     "encode",
     "output_format",

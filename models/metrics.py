@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models.tiling import Pixels
+from models.pixels import Pixels
 
 
 def studio_luma(rgb: Tensor) -> Tensor:

@@ -31,11 +31,13 @@ def cubic_kernel(distance: Tensor) -> Tensor:
 @lru_cache(maxsize=16)
 def _phase_kernels(scale: int) -> Tensor:
     """One 5x5 kernel for each of the scale^2 positions inside an enlarged pixel: (s*s, 1, 5, 5)."""
-    taps = torch.arange(-BICUBIC_RADIUS, BICUBIC_RADIUS + 1, dtype=torch.float64)
-    phases = (torch.arange(scale, dtype=torch.float64) + 0.5) / scale - 0.5
-    rows = cubic_kernel(phases[:, None] - taps[None, :])  # (s, 5)
-    kernels = rows[:, None, :, None] * rows[None, :, None, :]  # (s, s, 5, 5)
-    return kernels.reshape(scale * scale, 1, taps.numel(), taps.numel())
+    # a tensor made in inference mode could not be used in training, and the cache outlives the mode
+    with torch.inference_mode(False):
+        taps = torch.arange(-BICUBIC_RADIUS, BICUBIC_RADIUS + 1, dtype=torch.float64)
+        phases = (torch.arange(scale, dtype=torch.float64) + 0.5) / scale - 0.5
+        rows = cubic_kernel(phases[:, None] - taps[None, :])  # (s, 5)
+        kernels = rows[:, None, :, None] * rows[None, :, None, :]  # (s, s, 5, 5)
+        return kernels.reshape(scale * scale, 1, taps.numel(), taps.numel())
 
 
 def bicubic_upscale(pixels: Tensor, scale: int) -> Tensor:

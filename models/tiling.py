@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Pixels = NDArray[np.uint8 | np.uint16]
+from models.pixels import Pixels
 
 CORE_STEP = 16
 """Tile sizes are multiples of this, so that images of many sizes share few window shapes."""

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models.pixels import Pixels
 from models.receptive_field import receptive_radius
 from models.resampling import BICUBIC_RADIUS, bicubic_upscale
-from models.tiling import Pixels
 
 Precision = Literal["fp32", "bf16"]
 

@@ -20,7 +20,8 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from models.images import Header, ImageError, Picture, decode, encode, read_header
-from models.tiling import Pixels, TileGrid, place, run_in_parts, tile_grid, window
+from models.pixels import Pixels
+from models.tiling import TileGrid, place, run_in_parts, tile_grid, window
 from tasks import storage, tables
 from tasks.budget import MemoryBudget
 from tasks.collection import Shard, Source
@@ -313,7 +314,10 @@ class ShardRun:
             storage.StorageUnavailableError,
             storage.StorageFullError,
         ) as error:
-            self._abort = self._abort or error  # it would be the same for every other image
+            # the same would happen to every other image; but where a.png is a file, only
+            # a.png/b.png cannot be written
+            if not isinstance(error.__cause__, NotADirectoryError):
+                self._abort = self._abort or error
             raise
         image.output_bytes = len(data)
         self._finish(image, None)
@@ -347,14 +351,14 @@ class ShardRun:
         width, height = image.size or (None, None)
         output_width, output_height = image.output_size or (None, None)
         return ManifestRow(
-            source=source.uri,
+            source=tables.storable(source.uri),
             source_etag=source.etag,
             source_bytes=source.size,
             output=source.output if error is None else None,
             output_bytes=image.output_bytes,
             status="ok" if error is None else "failed",
             error_type=None if error is None else error_kind(error),
-            error=None if error is None else storage.redact(str(error) or type(error).__name__),
+            error=None if error is None else tables.storable(explain(error)),
             width=width,
             height=height,
             output_width=output_width if error is None else None,
@@ -399,6 +403,11 @@ def error_kind(error: Exception) -> str:
     if isinstance(error, storage.StorageError):
         return "storage"
     return "out_of_memory" if isinstance(error, MemoryError) else type(error).__name__
+
+
+def explain(error: Exception) -> str:
+    """One sentence on a failure, without secrets."""
+    return storage.redact(str(error) or type(error).__name__)
 
 
 def processors() -> int:

@@ -89,6 +89,17 @@ def list_collection(source: str) -> Iterator[list[tuple[str, Entry]]]:
         yield [(source.rpartition("/")[2], entry)]
 
 
+def check_exists(source: str) -> None:
+    """Ask the store whether a source is there at all; a glob is not asked.
+
+    Raises:
+        NotFoundError: it is neither an object nor a folder with something in it.
+        StorageError: the store cannot be asked.
+    """
+    if not (_GLOB_CHARACTERS & set(source)) and not storage.is_folder(source):
+        storage.stat(source)
+
+
 def is_list(source: str) -> bool:
     """Whether a source is, by its name, a Parquet or CSV list and not a collection itself."""
     return suffix_of(source) in (".parquet", ".csv")
@@ -199,7 +210,7 @@ class DoneIndex:
         """Which entries are done: their current row is ok, with this etag and config."""
         if not len(self.sources):
             return np.zeros(len(entries), bool)
-        keys = np.frombuffer(b"".join(_digest(e.uri) for e in entries), _KEY)
+        keys = np.frombuffer(b"".join(_digest(tables.storable(e.uri)) for e in entries), _KEY)
         wanted = np.frombuffer(
             b"".join(_state("ok", e.etag, config_digest) for e in entries), np.uint64
         )

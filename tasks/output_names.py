@@ -17,6 +17,7 @@ _SAME_FORMAT: dict[Format, tuple[str, ...]] = {
     "jpeg": (".jpg", ".jpeg", ".jpe", ".jfif"),
 }
 _NO_SUFFIX = ".noext"
+_UNSAFE = frozenset('%\\:*?"<>|')
 _LONGEST = 180  # bytes of one path component; file systems allow 255, temporary names need some
 
 
@@ -57,11 +58,14 @@ def output_name(
 def _safe_component(part: str) -> str:
     """Percent-encode what a path component must not hold; injective."""
     if part in ("", ".", ".."):
-        return "".join(f"%{ord(c):02X}" for c in part) or "%"
-    safe = "".join(
-        f"%{ord(c):02X}" if c in '%\\:*?"<>|' or ord(c) < 32 or ord(c) == 127 else c for c in part
-    )
+        return "".join(map(_escaped, part)) or "%"
+    safe = "".join(_escaped(c) if c in _UNSAFE or not c.isprintable() else c for c in part)
     return safe if len(safe.encode()) <= _LONGEST else _with_digest(safe, part)
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    return f"%{code:02X}" if code < 256 else f"%u{code:06X}"
 
 
 def _with_digest(name: str, of: str) -> str:

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from importlib import resources
 from typing import TYPE_CHECKING, Literal
 
+from models.cards import Card, CheckpointError, read_card
 from tasks import storage
 
 if TYPE_CHECKING:  # torch takes five seconds to import: only when a model is really loaded
-    from models.checkpoints import Card
     from models.upscaling import Upscaler
 
 PrecisionChoice = Literal["auto", "fp32", "bf16"]
@@ -45,6 +45,35 @@ def shipped_models() -> list[str]:
     return ["bicubic", *sorted(n for n in names if "." not in n)]
 
 
+def check_model(ref: str | None, scale: int | None) -> None:
+    """Find out what is wrong with a reference as far as that goes without importing torch.
+
+    Raises:
+        ModelError: no such model or file, or a shipped one of another scale.
+        StorageError: the checkpoint's store cannot be asked.
+    """
+    name = ref or f"mill-x{scale or 4}"
+    if name == "bicubic":
+        return
+    if name in shipped_models():
+        card = read_card(_shipped(name))
+        own = card.config["scale"] if card is not None else scale
+        if scale not in (None, own):
+            raise ModelError(f"{name} enlarges {own} times, got scale {scale}")
+        return
+    if ref is None:
+        raise ModelError(f"scale must be 2, 3 or 4, got {scale}")
+    if "/" not in name and not name.endswith(_CHECKPOINT_SUFFIXES):
+        known = ", ".join(shipped_models())
+        raise ModelError(
+            f"there is no model named {name!r}; wanted one of {known}, or a checkpoint"
+        )
+    try:
+        storage.stat(storage.normalise(name))
+    except storage.NotFoundError as error:
+        raise ModelError(f"there is no checkpoint at {storage.redact(name)}") from error
+
+
 def load_model(ref: str | None, scale: int | None, precision: PrecisionChoice) -> LoadedModel:
     """Load a super-resolution model once per process.
 
@@ -65,22 +94,20 @@ def load_model(ref: str | None, scale: int | None, precision: PrecisionChoice) -
 
 
 def _load(ref: str | None, scale: int | None, precision: PrecisionChoice) -> LoadedModel:
-    from models.checkpoints import CheckpointError, load_upscaler, read_card
+    from models.checkpoints import load_upscaler
     from models.upscaling import bicubic_upscaler
 
+    check_model(ref, scale)
     name = ref or f"mill-x{scale or 4}"
+    if name == "bicubic":
+        upscaler = bicubic_upscaler(scale or 4)
+        return LoadedModel(name=name, digest="built-in", upscaler=upscaler)
+    shipped = name in shipped_models()
+    data = _shipped(name) if shipped else storage.read(storage.normalise(name))
     try:
-        if name == "bicubic":
-            upscaler = bicubic_upscaler(scale or 4)
-            return LoadedModel(name=name, digest="built-in", upscaler=upscaler)
-        data = _read_checkpoint(name, scale if ref is None else None)
         upscaler = load_upscaler(data, name=storage.redact(name))
-        card = read_card(data) if name in shipped_models() else None
+        card = read_card(data) if shipped else None
     except CheckpointError as error:
-        raise ModelError(str(error)) from error
-    except storage.NotFoundError as error:
-        raise ModelError(f"there is no checkpoint at {storage.redact(name)}") from error
-    except ValueError as error:
         raise ModelError(str(error)) from error
     if scale is not None and scale != upscaler.scale:
         raise ModelError(f"{name} enlarges {upscaler.scale} times, got scale {scale}")
@@ -88,18 +115,11 @@ def _load(ref: str | None, scale: int | None, precision: PrecisionChoice) -> Loa
     return LoadedModel(name=name, digest=digest, upscaler=_on_device(upscaler, card, precision))
 
 
-def _read_checkpoint(name: str, default_scale: int | None) -> bytes:
-    if name in shipped_models():
-        return (resources.files("models") / "weights" / f"{name}.safetensors").read_bytes()
-    if default_scale is not None:
-        raise ModelError(f"scale must be 2, 3 or 4, got {default_scale}")
-    if "/" in name or name.endswith(_CHECKPOINT_SUFFIXES):
-        return storage.read(storage.normalise(name))
-    known = ", ".join(shipped_models())
-    raise ModelError(f"there is no model named {name!r}; wanted one of {known}, or a checkpoint")
+def _shipped(name: str) -> bytes:
+    return (resources.files("models") / "weights" / f"{name}.safetensors").read_bytes()
 
 
-def _on_device(upscaler: "Upscaler", card: "Card | None", precision: PrecisionChoice) -> "Upscaler":
+def _on_device(upscaler: "Upscaler", card: Card | None, precision: PrecisionChoice) -> "Upscaler":
     import torch
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -8,6 +8,7 @@ StorageError
  |- AccessDeniedError        credentials or permissions
  |- AlreadyExistsError       an exclusive write found the name taken
  |- StorageUnavailableError  network, timeouts, 5xx: worth another try
+ |- StorageFullError         the disk or its quota has no room left
  |- InvalidUriError          malformed, or nothing installed opens it
 """
 
@@ -27,6 +28,7 @@ from tasks.storage_errors import (
     InvalidUriError,
     NotFoundError,
     StorageError,
+    StorageFullError,
     StorageUnavailableError,
     ours,
     redact,
@@ -42,6 +44,7 @@ __all__ = [
     "InvalidUriError",
     "NotFoundError",
     "StorageError",
+    "StorageFullError",
     "StorageUnavailableError",
     "case_sensitive",
     "delete",

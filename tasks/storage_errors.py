@@ -38,6 +38,10 @@ class StorageUnavailableError(StorageError):
     """The store could not be reached, timed out or failed (5xx): the same call may work later."""
 
 
+class StorageFullError(StorageError):
+    """The disk, or the quota on it, has no room left."""
+
+
 class InvalidUriError(StorageError):
     """The URI is malformed, or nothing installed here can open it."""
 
@@ -116,6 +120,8 @@ _BUSY_CODES = {"SlowDown", "RequestTimeout", "OperationAborted", "ConditionalReq
 _BUSY_ERRNOS = {errno.EIO, errno.EBUSY, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH}
 _BUSY_ERRNOS.add(getattr(errno, "EREMOTEIO", errno.EIO))  # Linux only; s3fs's InternalError
 
+_FULL_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+
 _ALLOW = {
     "s3": "set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY (AWS_SESSION_TOKEN with temporary ones) "
     "and, for a store other than AWS, AWS_ENDPOINT_URL_S3, to credentials that may do this",
@@ -160,6 +166,8 @@ def translate(uri: str, protocol: str, error: Exception) -> StorageError:
             f"the store of {uri} could not be reached or failed: {detail}; "
             "check the network and the endpoint (AWS_ENDPOINT_URL_S3), then try again",
         )
+    if isinstance(error, OSError) and error.errno in _FULL_ERRNOS:
+        return StorageFullError(uri, f"{uri} could not be written: {detail}")
     return StorageError(uri, f"{uri} failed: {detail}")
 
 

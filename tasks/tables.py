@@ -125,6 +125,14 @@ class RunRow:
     versions: str
 
 
+def storable(text: str) -> str:
+    """The text as a Parquet string can hold it: bytes that are no UTF-8 become escapes.
+
+    A local file name may be any bytes; Python shows them as lone surrogates.
+    """
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def to_parquet(rows: Iterable[ManifestRow] | Iterable[RunRow], schema: pa.Schema) -> bytes:
     """Rows -> the bytes of a Parquet file of that schema (zstd)."""
     records = [{f.name: getattr(row, f.name) for f in fields(row)} for row in rows]

@@ -12,11 +12,11 @@ from typing import Literal
 import psutil
 
 from models.images import ImageError, decode
-from models.tiling import Pixels
+from models.pixels import Pixels
 from tasks import bulk, collection, storage
 from tasks.bulk import BulkConfig, Provenance, ShardRun
 from tasks.collection import OutputFormat, PlanConfig, Shard, Source
-from tasks.registry import LoadedModel, PrecisionChoice, load_model
+from tasks.registry import LoadedModel, PrecisionChoice, check_model, load_model
 from tasks.runs import RunProgress, RunSummary, new_run_id, software_versions, summarise
 from tasks.tables import ManifestRow, RunRow
 
@@ -63,11 +63,12 @@ class UpscaleJob:
 
 
 def check_request(request: UpscaleRequest) -> UpscaleRequest:
-    """The request with whole URIs, after every check that needs no model.
+    """The request with whole URIs, after every check that needs no torch.
 
     Raises:
         RequestError: a value out of range, or source and destination in each other.
-        NotFoundError: the source does not exist.
+        ModelError: no such model.
+        StorageError: there is no such source, or a store cannot be asked.
     """
     ranges = {"tile": (16, 4096), "shard_size": (1, 100_000), "limit": (0, 10**12)}
     for name, (low, high) in ranges.items():
@@ -85,6 +86,8 @@ def check_request(request: UpscaleRequest) -> UpscaleRequest:
     ):
         if storage.is_within(inner, outer):
             raise RequestError(f"{words}, got {source} and {destination}")
+    check_model(request.model, request.scale)
+    collection.check_exists(source)
     reference = storage.normalise(request.reference) if request.reference else None
     return replace(request, source=source, destination=destination, reference=reference)
 
