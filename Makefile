@@ -4,7 +4,6 @@ BIN := .venv/bin
 UV := .venv-uv/bin/uv
 DEMO ?= demo-output
 
-export PREFECT_LOGGING_LEVEL ?= WARNING
 export PREFECT_SERVER_LOGGING_LEVEL ?= WARNING
 export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 export DO_NOT_TRACK ?= 1

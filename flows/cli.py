@@ -180,3 +180,7 @@ def main() -> None:
         stream=sys.stderr,
     )
     app()
+
+
+if __name__ == "__main__":
+    main()

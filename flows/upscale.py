@@ -74,7 +74,7 @@ def upscale(
     if dry_run:
         return upscaling.dry_run(job, progress)
     with runs.recorded(job.run, progress), RunDisplay(progress) as display:
-        for shard in upscaling.plan(job, progress):
+        for shard in runs.until_stopped(upscaling.plan(job, progress), progress):
             upscale_shard(job, shard, progress)
             display.shard_done(shard)
     summary = runs.summarise(job.run, progress)

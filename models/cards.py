@@ -36,8 +36,8 @@ def read_card(data: bytes) -> Card | None:
         card = json.loads(metadata["card"])
         return Card(
             architecture=metadata["architecture"],
-            config=card["config"],
-            metrics=card.get("metrics", {}),
+            config=dict(card["config"]),
+            metrics=dict(card.get("metrics", {})),
         )
-    except (ValueError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"the checkpoint's header is damaged ({error})") from error

@@ -3,7 +3,6 @@
 import io
 import json
 import pickle
-import zipfile
 
 import torch
 from safetensors import SafetensorError
@@ -38,7 +37,10 @@ def load_upscaler(data: bytes, *, name: str) -> Upscaler:
     if not data:
         raise CheckpointError(f"{name} is empty, wanted a checkpoint")
     if _looks_like_safetensors(data):
-        card = read_card(data)
+        try:
+            card = read_card(data)
+        except CheckpointError as error:
+            raise CheckpointError(f"{name} cannot be read: {error}") from error
         if card is not None:
             return _load_own(data, card, name)
     return _load_foreign(_read_tensors(data, name), name)
@@ -57,12 +59,19 @@ def _load_own(data: bytes, card: Card, name: str) -> Upscaler:
     system = SYSTEMS[card.architecture]
     try:
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in card.config.items()}
-        network = system.build(system.config(**values))
+        config = system.config(**values)
+        network = system.build(config)
         network.load_state_dict(load_safetensors(data))
-    except (SafetensorError, RuntimeError, TypeError) as error:
-        first = str(error).splitlines()[0]
-        raise CheckpointError(f"{name} is damaged: {first}") from error
-    return luma_upscaler(name, network, scale=card.config["scale"])
+    except (SafetensorError, RuntimeError, TypeError, ValueError, ArithmeticError) as error:
+        raise CheckpointError(f"{name} is damaged: {_reason(error)}") from error
+    return luma_upscaler(name, network, scale=config.scale)
+
+
+def _reason(error: Exception) -> str:
+    """The first line that says something: torch puts a title above what does not fit."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    telling = [line for line in lines if not line.endswith(":")] or lines
+    return telling[0] if telling else type(error).__name__
 
 
 def _read_tensors(data: bytes, name: str) -> dict[str, Tensor]:
@@ -72,12 +81,14 @@ def _read_tensors(data: bytes, name: str) -> dict[str, Tensor]:
             return load_safetensors(data)
         state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "Unsupported" in str(error) or "GLOBAL" in str(error):
+        if "GLOBAL" in str(error):
             raise CheckpointError(
                 f"{name} holds code besides weights; it was not executed, and is refused"
             ) from error
-        raise CheckpointError(f"{name} is no checkpoint, or is damaged") from error
-    except (SafetensorError, RuntimeError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        raise CheckpointError(
+            f"{name} is no checkpoint, is damaged, or holds more than weights"
+        ) from error
+    except Exception as error:  # torch meets a damaged pickle with whatever breaks first
         raise CheckpointError(f"{name} is no checkpoint, or is damaged") from error
     if not isinstance(state, dict):
         raise CheckpointError(f"{name} holds a {type(state).__name__}, wanted a dict of weights")
@@ -96,8 +107,9 @@ def _load_foreign(state: dict[str, Tensor], name: str) -> Upscaler:
             f"{name} is of an architecture that is not known as an image model"
         ) from error
     except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{name} could not be built from its weights: {first}") from error
+        raise CheckpointError(
+            f"{name} could not be built from its weights: {_reason(error)}"
+        ) from error
     if not isinstance(model, ImageModelDescriptor) or model.purpose != "SR" or model.scale < 2:
         raise CheckpointError(f"{name} ({model.architecture.name}) is no super-resolution model")
     if model.input_channels not in (1, 3) or model.output_channels != model.input_channels:

@@ -5,6 +5,7 @@ byte budget before it is decoded and gives back after it is written, and that is
 queue. The manifest part is written last: it is the shard's commit.
 """
 
+import contextvars
 import logging
 import os
 import random
@@ -170,7 +171,12 @@ class ShardRun:
         """
         self._shard = shard.number
         runners = [
-            threading.Thread(target=self._run_tiles, name=f"tiles-{i}", daemon=True)
+            threading.Thread(
+                target=contextvars.copy_context().run,
+                args=(self._run_tiles,),
+                name=f"tiles-{i}",
+                daemon=True,
+            )
             for i in range(self._config.runners)
         ]
         for thread in runners:
@@ -210,11 +216,15 @@ class ShardRun:
 
         def guarded() -> None:
             try:
-                stage(image)
+                if self._stop.is_set() and image.grid is None:
+                    self._release(image)  # not begun: the next run's
+                else:
+                    stage(image)
             except Exception as error:  # noqa: BLE001 (one bad image costs one row)
                 self._fail(image, error)
 
-        pool.submit(guarded)
+        # the context tells Prefect to which run a thread's log lines belong
+        pool.submit(contextvars.copy_context().run, guarded)
 
     def _read(self, image: _Image) -> None:
         image.data = persistently(lambda: storage.read(image.source.uri))
@@ -331,20 +341,23 @@ class ShardRun:
 
     def _finish(self, image: _Image, error: Exception | None) -> None:
         """Make the image's row and give back what it held; after an abort its row is dropped."""
-        with image.lock:
-            if image.finished:
-                return
-            image.finished = True
         try:
-            if error is None or self._abort is None:
+            if not image.finished and (error is None or self._abort is None):
                 row = self._row(image, error)
                 with self._lock:
                     self._rows.append(row)
                 self._on_row(row)
         finally:
-            image.data = image.picture = image.output = None
-            self._budget.release(image.reserved)
-            self._slots.release()
+            self._release(image)
+
+    def _release(self, image: _Image) -> None:
+        with image.lock:
+            if image.finished:
+                return
+            image.finished = True
+        image.data = image.picture = image.output = None
+        self._budget.release(image.reserved)
+        self._slots.release()
 
     def _row(self, image: _Image, error: Exception | None) -> ManifestRow:
         source, provenance = image.source, self._provenance

@@ -6,6 +6,7 @@ that it can never meet `a.png`.
 """
 
 import hashlib
+import re
 from typing import Literal
 
 from models.images import IMAGE_SUFFIXES, Format, output_format
@@ -18,6 +19,7 @@ _SAME_FORMAT: dict[Format, tuple[str, ...]] = {
 }
 _NO_SUFFIX = ".noext"
 _UNSAFE = frozenset('%\\:*?"<>|')
+_DIGESTED = re.compile(r"~[0-9a-f]{16}(\.[^.]*)?\Z")
 _LONGEST = 180  # bytes of one path component; file systems allow 255, temporary names need some
 
 
@@ -46,7 +48,8 @@ def output_name(
         name, suffix = name + _NO_SUFFIX, _NO_SUFFIX
     stem = name[: len(name) - len(suffix)]
     # a.jpg.png would meet the output of a.jpg, and gets one more suffix itself
-    taken = suffix_of(stem) in IMAGE_SUFFIXES or suffix_of(stem) == _NO_SUFFIX
+    inner = suffix_of("x" + stem.rpartition("/")[2])  # "x": the output of "a/" is a/.noext.png
+    taken = inner in IMAGE_SUFFIXES or inner == _NO_SUFFIX
     if taken or suffix not in _SAME_FORMAT[chosen]:
         name += SUFFIX[chosen]
     parts = [_safe_component(part) for part in name.split("/")]
@@ -60,7 +63,9 @@ def _safe_component(part: str) -> str:
     if part in ("", ".", ".."):
         return "".join(map(_escaped, part)) or "%"
     safe = "".join(_escaped(c) if c in _UNSAFE or not c.isprintable() else c for c in part)
-    return safe if len(safe.encode()) <= _LONGEST else _with_digest(safe, part)
+    # what only looks shortened would meet the output of what was, and gets a digest of its own
+    plain = len(safe.encode()) <= _LONGEST and not _DIGESTED.search(safe)
+    return safe if plain else _with_digest(safe, part)
 
 
 def _escaped(character: str) -> str:

@@ -54,6 +54,8 @@ def check_model(ref: str | None, scale: int | None) -> None:
     """
     name = ref or f"mill-x{scale or 4}"
     if name == "bicubic":
+        if scale is not None and not 2 <= scale <= 8:
+            raise ModelError(f"scale must be 2 to 8 for bicubic, got {scale}")
         return
     if name in shipped_models():
         card = read_card(_shipped(name))

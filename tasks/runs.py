@@ -18,7 +18,7 @@ from typing import Literal
 
 from tasks import storage, tables
 from tasks.bulk import persistently
-from tasks.collection import PlanCounts
+from tasks.collection import PlanCounts, Shard
 from tasks.tables import ManifestRow, RunRow
 
 log = logging.getLogger(__name__)
@@ -201,6 +201,14 @@ def stop_on_signals(stop: threading.Event) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def until_stopped(shards: Iterator[Shard], progress: RunProgress) -> Iterator[Shard]:
+    """The shards, until somebody asks the run to stop: the rest is not even listed."""
+    for shard in shards:
+        if progress.stop.is_set():
+            return
+        yield shard
 
 
 @contextmanager

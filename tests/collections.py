@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
 
-from tasks import storage, tables
-from tasks.runs import RunProgress, RunSummary, recorded, summarise
+from tasks import runs, storage, tables
+from tasks.runs import RunProgress, RunSummary
 from tasks.upscaling import UpscaleJob, UpscaleRequest, open_job, plan, run_shard
 
 
@@ -31,10 +31,10 @@ def run(job: UpscaleJob | UpscaleRequest, progress: RunProgress | None = None) -
     """The upscale flow without Prefect around it."""
     job = open_job(job) if isinstance(job, UpscaleRequest) else job
     progress = progress or RunProgress()
-    with recorded(job.run, progress):
-        for shard in plan(job, progress):
+    with runs.recorded(job.run, progress):
+        for shard in runs.until_stopped(plan(job, progress), progress):
             run_shard(job, shard, progress)
-    return summarise(job.run, progress)
+    return runs.summarise(job.run, progress)
 
 
 def manifest(destination: str) -> pa.Table:
@@ -42,7 +42,7 @@ def manifest(destination: str) -> pa.Table:
     return _all_rows(storage.join(destination, "manifest"))
 
 
-def runs(destination: str) -> pa.Table:
+def run_records(destination: str) -> pa.Table:
     """The record of every run."""
     return _all_rows(storage.join(destination, "runs"))
 

@@ -131,7 +131,7 @@ class TestResuming:
             c.run(job, progress)
         kept = len(c.current_rows(destination))
         assert 1 <= kept < len(GOOD)
-        assert c.runs(destination).column("status").to_pylist() == ["stopped"]
+        assert c.run_records(destination).column("status").to_pylist() == ["stopped"]
         assert c.run(c.request(source, destination)).ok == len(GOOD) - kept
 
 
@@ -249,7 +249,7 @@ def test_secrets_do_not_reach_the_records(
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret-value")
     source, destination = _place(f"{tmp_path}/very-secret-value", GOOD)
     c.run(c.request(source, destination))
-    records = c.runs(destination).to_pylist()
+    records = c.run_records(destination).to_pylist()
     assert "very-secret-value" not in records[0]["parameters"]
 
 

@@ -1,0 +1,1 @@
+"""Measurements: `python -m tests.benchmarks` prints the figures that docs/ quotes."""
