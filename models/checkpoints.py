@@ -122,7 +122,7 @@ def _load_foreign(state: dict[str, Tensor], name: str) -> Upscaler:
     return Upscaler(
         name=name,
         scale=model.scale,
-        radius=_foreign_radius(network, model.input_channels, model.scale),
+        radius=_foreign_radius(network, model.input_channels, model.scale, size.multiple_of or 1),
         network=network.to(memory_format=torch.channels_last),
         inputs="rgb" if model.input_channels == 3 else "gray",
         multiple=size.multiple_of or 1,
@@ -131,9 +131,11 @@ def _load_foreign(state: dict[str, Tensor], name: str) -> Upscaler:
     )
 
 
-def _foreign_radius(network: nn.Module, channels: int, scale: int) -> int:
+def _foreign_radius(network: nn.Module, channels: int, scale: int, multiple: int) -> int:
+    """A margin that is a multiple of the network's cells, and reaches from any place in them."""
     try:
-        return receptive_radius(network, channels=channels, scale=scale, limit=RADIUS_LIMIT)
+        seen = receptive_radius(network, channels=channels, scale=scale, limit=RADIUS_LIMIT)
     except (RuntimeError, ValueError):
         # an architecture that does not run in float64, or not at this size: the widest margin
-        return RADIUS_LIMIT
+        seen = RADIUS_LIMIT
+    return -(-(seen + multiple - 1) // multiple) * multiple

@@ -5,6 +5,7 @@ An output pixel depends only on source pixels within `radius`, so it is the same
 the whole image is the case of one tile.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -48,23 +49,33 @@ def _round_up(value: int, step: int) -> int:
     return -(-value // step) * step
 
 
-def tile_grid(height: int, width: int, *, tile: int, radius: int) -> TileGrid:
-    """Cut `height x width` pixels into the fewest equal tiles of at most `tile` pixels a side.
+def tile_grid(height: int, width: int, *, tile: int, radius: int, multiple: int = 1) -> TileGrid:
+    """Cut `height x width` pixels into equal tiles of about `tile` pixels a side at most.
 
     Args:
-        tile: largest core side, in source pixels, without its margins.
+        tile: largest core side, in source pixels, without its margins; it is rounded down to a
+            multiple of 16 and of `multiple`, but never to nothing.
         radius: source pixels that an output pixel depends on, on each side.
+        multiple: every window begins at a multiple of this, seen from any other, as a network
+            that folds pixels into channels needs it.
     Raises:
-        ValueError: a size or the tile is below 1, or the radius is negative.
+        ValueError: a size or the tile is below 1, or the radius negative or no multiple of
+            `multiple`.
     """
     if height < 1 or width < 1:
         raise ValueError(f"an image must be at least 1x1, got {width}x{height}")
-    if tile < 1 or radius < 0:
-        raise ValueError(f"want tile >= 1, radius >= 0, got tile={tile}, radius={radius}")
+    if tile < 1 or radius < 0 or multiple < 1 or radius % multiple:
+        raise ValueError(
+            f"want tile >= 1 and a radius that is a multiple of {multiple},"
+            f" got tile={tile}, radius={radius}"
+        )
+
+    step = math.lcm(CORE_STEP, multiple)
+    largest = max(tile // step * step, step)
 
     def core(size: int) -> int:
-        parts = -(-size // tile)
-        return min(_round_up(-(-size // parts), CORE_STEP), max(tile, MIN_CORE))
+        parts = -(-size // largest)
+        return _round_up(-(-size // parts), step)
 
     core_height, core_width = core(height), core(width)
     return TileGrid(
@@ -103,9 +114,9 @@ def place(output: Pixels, enlarged: Pixels, grid: TileGrid, index: int, scale: i
     ]
 
 
-def _halves(length: int, radius: int) -> Iterator[tuple[int, int, int, int]]:
+def _halves(length: int, radius: int, multiple: int) -> Iterator[tuple[int, int, int, int]]:
     """Cut a side in two overlapping parts: (start, stop) to read, (start, stop) to keep."""
-    middle = length // 2
+    middle = length // 2 // multiple * multiple
     yield 0, min(length, middle + radius), 0, middle
     yield max(0, middle - radius), length, middle, length
 
@@ -116,6 +127,7 @@ def run_in_parts(
     *,
     radius: int,
     scale: int,
+    multiple: int = 1,
 ) -> Pixels:
     """Run a batch of windows; where the device's memory is too small, in ever smaller parts.
 
@@ -129,18 +141,22 @@ def run_in_parts(
         return run(windows)
     except MemoryError:
         n, height, width, channels = windows.shape
-        cut = max(height, width) >= 2 * (2 * radius + MIN_CORE)
+        cut = max(height, width) >= 2 * (2 * radius + max(MIN_CORE, multiple))
         if n == 1 and not cut:
             raise
     if n > 1:
         halves = (windows[: n // 2], windows[n // 2 :])
-        parts = [run_in_parts(run, h, radius=radius, scale=scale) for h in halves]
+        parts = [
+            run_in_parts(run, h, radius=radius, scale=scale, multiple=multiple) for h in halves
+        ]
         return np.concatenate(parts)
     output = np.empty((1, height * scale, width * scale, channels), windows.dtype)
     across = width >= height
-    for start, stop, keep, until in _halves(width if across else height, radius):
+    for start, stop, keep, until in _halves(width if across else height, radius, multiple):
         part = windows[:, :, start:stop] if across else windows[:, start:stop]
-        done = run_in_parts(run, np.ascontiguousarray(part), radius=radius, scale=scale)
+        done = run_in_parts(
+            run, np.ascontiguousarray(part), radius=radius, scale=scale, multiple=multiple
+        )
         s, e, offset = keep * scale, until * scale, start * scale
         if across:
             output[:, :, s:e] = done[:, :, s - offset : e - offset]

@@ -18,11 +18,19 @@ RADIUS_LIMIT = 48
 """Largest tile margin. Our networks see less; a foreign one that sees further is cut here, where
 its far influence is below what 8 bits show."""
 
+ALPHA_RADIUS = 2
+"""Source pixels that colour spreads into what is transparent: as far as bicubic reads."""
+
+_SMALL_PIXELS = 256 * 256
+"""Below this, torch gives a lone picture to other convolution code than a batch, with other last
+bits: it is then run twice, so that no byte depends on the company that a tile had."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Upscaler:
     """An enlargement by `scale`: by a network, or plainly bicubic where there is none.
 
+    `radius` is how far the network sees; `radius_for` adds what alpha needs.
     `inputs` says what the network takes: "luma", (N, 1, H, W) studio-swing luma / 255, its detail
     then being added to bicubic colour; or "rgb" and "gray", (N, 3 or 1, H, W) in 0..1.
     `multiple` and `minimum` are what the network demands of its input's sides.
@@ -38,6 +46,11 @@ class Upscaler:
     square: bool = False
     precision: Precision = "fp32"
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    def radius_for(self, channels: int) -> int:
+        """Source pixels around a tile that its result depends on, a multiple of `multiple`."""
+        spread = -(-ALPHA_RADIUS // self.multiple) * self.multiple
+        return self.radius if channels in (1, 3) else self.radius + spread
 
     def __call__(self, tiles: Pixels) -> Pixels:
         """(N, H, W, C) -> (N, scale*H, scale*W, C), the same dtype; see `upscale_pixels`.
@@ -93,9 +106,12 @@ def _run_network(upscaler: Upscaler, network: nn.Module, x: Tensor) -> Tensor:
     """(N, C, H, W) -> (N, C, scale*H, scale*W), float32, by the network in its precision."""
     height, width = x.shape[-2:]
     padded = _padded(upscaler, x).contiguous(memory_format=torch.channels_last)
+    alone = len(x) == 1 and height * width < _SMALL_PIXELS
+    if alone:
+        padded = padded.expand(2, -1, -1, -1)
     with torch.autocast(x.device.type, torch.bfloat16, enabled=upscaler.precision == "bf16"):
         y: Tensor = network(padded)
-    return y[..., : height * upscaler.scale, : width * upscaler.scale].float()
+    return y[: len(x), :, : height * upscaler.scale, : width * upscaler.scale].float()
 
 
 def _upscale_colour(upscaler: Upscaler, colour: Tensor) -> Tensor:
@@ -119,12 +135,29 @@ def _upscale_colour(upscaler: Upscaler, colour: Tensor) -> Tensor:
     return bicubic_upscale(colour, upscaler.scale) + detail * (255 / 219)
 
 
+def _with_hidden_colour_filled(colour: Tensor, alpha: Tensor) -> Tensor:
+    """Give transparent pixels the mean colour of what is visible within 2 pixels, if anything is.
+
+    The mean is of premultiplied colour over alpha, so that what is hidden never shows.
+
+    Args:
+        colour: (N, 1 or 3, H, W) in 0..1, straight.
+        alpha: (N, 1, H, W) in 0..1.
+    """
+    side = 2 * ALPHA_RADIUS + 1
+    both = F.pad(torch.cat([colour * alpha, alpha], 1), [ALPHA_RADIUS] * 4, mode="replicate")
+    mean = F.avg_pool2d(both, side, stride=1)
+    near = mean[:, :-1] / mean[:, -1:].clamp(min=1e-6)
+    visible = (alpha * 16).clamp(max=1)
+    return visible * colour + (1 - visible) * near
+
+
 @torch.inference_mode()
 def upscale_pixels(upscaler: Upscaler, tiles: Pixels) -> Pixels:
     """Enlarge a batch of pixels.
 
-    With alpha, colour is premultiplied before and divided after, so that what is transparent does
-    not bleed into what is not; alpha itself is enlarged by bicubic.
+    With alpha, colour first spreads into what is transparent, weighted by alpha, so that neither
+    hidden colour nor black gets into what is visible; colour and alpha are then enlarged apart.
 
     Args:
         tiles: (N, H, W, C) uint8 or uint16; C is 1 gray, 2 gray and alpha, 3 RGB, 4 RGBA.
@@ -144,10 +177,8 @@ def upscale_pixels(upscaler: Upscaler, tiles: Pixels) -> Pixels:
         y = _upscale_colour(upscaler, x)
     else:
         colour, alpha = x[:, :-1], x[:, -1:]
-        alpha_up = bicubic_upscale(alpha, upscaler.scale).clamp(0, 1)
-        premultiplied = _upscale_colour(upscaler, colour * alpha)
-        straight = premultiplied / alpha_up.clamp(min=0.5 / peak)
-        y = torch.cat([straight, alpha_up], dim=1)
+        filled = _with_hidden_colour_filled(colour, alpha)
+        y = torch.cat([_upscale_colour(upscaler, p) for p in (filled, alpha)], dim=1)
     levels = y.clamp_(0, 1).mul_(peak).round_().permute(0, 2, 3, 1)
     if tiles.dtype == np.uint8:
         return levels.to(torch.uint8).contiguous().cpu().numpy()

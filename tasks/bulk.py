@@ -40,13 +40,15 @@ _RETRY_FOR_S = 180.0
 class Transform(Protocol):
     """What the engine runs: equal tiles in, tiles `scale` times larger out, each for itself.
 
-    An output pixel may depend only on source pixels within `radius`.
+    An output pixel may depend only on source pixels within `radius_for(channels)`, and on where
+    it lies within cells of `multiple` source pixels; the radius is a multiple of that.
     """
 
     @property
     def scale(self) -> int: ...
+    def radius_for(self, channels: int, /) -> int: ...
     @property
-    def radius(self) -> int: ...
+    def multiple(self) -> int: ...
     def __call__(self, tiles: Pixels, /) -> Pixels: ...
 
 
@@ -249,10 +251,16 @@ class ShardRun:
         for remark in picture.remarks:
             log.info("%s: %s", image.source.uri, remark)
         height, width, channels = picture.pixels.shape
-        scale, radius = self._transform.scale, self._transform.radius
+        scale, transform = self._transform.scale, self._transform
         image.size = (width, height)
         image.picture = picture
-        image.grid = grid = tile_grid(height, width, tile=self._config.tile, radius=radius)
+        image.grid = grid = tile_grid(
+            height,
+            width,
+            tile=self._config.tile,
+            radius=transform.radius_for(channels),
+            multiple=transform.multiple,
+        )
         image.output = np.empty((height * scale, width * scale, channels), picture.pixels.dtype)
         image.remaining = grid.count
         shape = (grid.window_height, grid.window_width, channels, str(picture.pixels.dtype))
@@ -274,8 +282,9 @@ class ShardRun:
         results = run_in_parts(
             self._transform,
             np.stack(windows),
-            radius=self._transform.radius,
+            radius=self._transform.radius_for(windows[0].shape[-1]),
             scale=self._transform.scale,
+            multiple=self._transform.multiple,
         )
         for (image, index), result in zip(batch.tiles, results, strict=False):
             output, grid = image.output, image.grid

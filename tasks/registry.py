@@ -17,7 +17,7 @@ PrecisionChoice = Literal["auto", "fp32", "bf16"]
 _BF16_MAY_COST_DB = 0.01
 _CHECKPOINT_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")
 
-_loaded: dict[tuple[str, int | None, str], "LoadedModel"] = {}
+_loaded: dict[tuple[str, int | None, str, str], "LoadedModel"] = {}
 _loading = threading.Lock()
 
 
@@ -89,10 +89,20 @@ def load_model(ref: str | None, scale: int | None, precision: PrecisionChoice) -
         StorageError: the checkpoint cannot be read.
     """
     with _loading:
-        key = (ref or "", scale, precision)
+        key = (ref or "", scale, precision, _version(ref))
         if key not in _loaded:
             _loaded[key] = _load(ref, scale, precision)
         return _loaded[key]
+
+
+def _version(ref: str | None) -> str:
+    """The etag of a checkpoint in a store, so that one written anew is loaded anew."""
+    if ref is None or ref in shipped_models():
+        return ""
+    try:
+        return storage.stat(storage.normalise(ref)).etag
+    except storage.NotFoundError:
+        return ""  # loading says what is wrong
 
 
 def _load(ref: str | None, scale: int | None, precision: PrecisionChoice) -> LoadedModel:
@@ -121,17 +131,29 @@ def _shipped(name: str) -> bytes:
     return (resources.files("models") / "weights" / f"{name}.safetensors").read_bytes()
 
 
-def _on_device(upscaler: "Upscaler", card: Card | None, precision: PrecisionChoice) -> "Upscaler":
+def choose_precision(
+    wanted: PrecisionChoice, *, fast: bool, cost_db: float | None
+) -> Literal["fp32", "bf16"]:
+    """What auto means: bfloat16 where the device is fast at it and the model hardly suffers.
+
+    Args:
+        cost_db: PSNR that bfloat16 costs on Set5, from the model's card; None if nobody measured.
+    """
+    if wanted != "auto":
+        return wanted
+    harmless = cost_db is not None and cost_db < _BF16_MAY_COST_DB
+    return "bf16" if fast and harmless else "fp32"
+
+
+def _on_device(upscaler: "Upscaler", card: Card | None, wanted: PrecisionChoice) -> "Upscaler":
     import torch
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    fast = (
-        torch.cuda.is_bf16_supported()
-        if device.type == "cuda"
-        else torch.cpu._is_avx512_bf16_supported()
-    )
+    # AVX512 alone computes bfloat16 at half the speed of float32: 9.6 ms against 5.1 ms for a
+    # 3x3 convolution of 32 channels over 212x212 pixels; AMX makes up for that many times
+    on_cpu = device.type == "cpu"
+    fast = torch.cpu._is_amx_tile_supported() if on_cpu else torch.cuda.is_bf16_supported()
     cost = card.metrics.get("bf16_cost_db") if card is not None else None
-    harmless = cost is not None and cost < _BF16_MAY_COST_DB
-    bf16 = precision == "bf16" or (precision == "auto" and fast and harmless)
+    precision = choose_precision(wanted, fast=bool(fast), cost_db=cost)
     network = upscaler.network.to(device) if upscaler.network is not None else None
-    return replace(upscaler, network=network, device=device, precision="bf16" if bf16 else "fp32")
+    return replace(upscaler, network=network, device=device, precision=precision)

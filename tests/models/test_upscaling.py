@@ -55,7 +55,7 @@ def picture(content: str, seed: int, height: int, width: int, channels: int, dty
 def in_tiles(upscaler: Upscaler, image: Array, tile: int, batch: int) -> Array:
     """Enlarged through windows of at most `tile` pixels, run in full batches."""
     height, width, channels = image.shape
-    grid = tile_grid(height, width, tile=tile, radius=upscaler.radius)
+    grid = tile_grid(height, width, tile=tile, radius=upscaler.radius_for(channels))
     windows = [window(image, grid, index) for index in range(grid.count)]
     windows += [np.zeros_like(windows[0])] * (-grid.count % batch)
     scale = upscaler.scale

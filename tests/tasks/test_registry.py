@@ -6,7 +6,6 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
-import torch
 
 from models.cards import Card, read_card
 from models.checkpoints import write_checkpoint
@@ -148,25 +147,18 @@ def test_auto_never_takes_bf16_for_a_file_whose_cost_nobody_vouches_for(tmp_path
     assert load_model(str(path), None, "auto").upscaler.precision == "fp32"
 
 
-def fast_at_bf16() -> bool:
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported()
-    return torch.cpu._is_avx512_bf16_supported()
-
-
-@pytest.mark.parametrize("cost", [None, -0.001, 0.002, 0.0099, 0.01, 0.3])
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize(
+    ("cost", "harmless"),
+    [(0.0, True), (0.0099, True), (0.01, False), (-0.001, True), (None, False)],
+)
 def test_auto_takes_bf16_only_where_it_is_fast_and_the_card_says_it_is_harmless(
-    cost: float | None,
+    fast: bool, cost: float | None, harmless: bool
 ) -> None:
-    upscaler = load_model("mill-x4", 4, "fp32").upscaler
-    card = read_card(shipped_bytes("mill-x4"))
-    assert card is not None
-    metrics = {} if cost is None else {"bf16_cost_db": cost}
-    told = Card(architecture=card.architecture, config=card.config, metrics=metrics)
-    chosen = registry._on_device(upscaler, told, "auto").precision
-    harmless = cost is not None and cost < 0.01
-    assert chosen == ("bf16" if harmless and fast_at_bf16() else "fp32")
-    assert registry._on_device(upscaler, None, "auto").precision == "fp32"
+    chosen = registry.choose_precision("auto", fast=fast, cost_db=cost)
+    assert chosen == ("bf16" if harmless and fast else "fp32")
+    for wanted in ("fp32", "bf16"):
+        assert registry.choose_precision(wanted, fast=fast, cost_db=cost) == wanted
 
 
 @pytest.mark.parametrize("name", with_weights())
