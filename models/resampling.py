@@ -28,20 +28,24 @@ def cubic_kernel(distance: Tensor) -> Tensor:
     return torch.where(x < 1, near, torch.where(x < 2, far, torch.zeros_like(x)))
 
 
-@lru_cache(maxsize=16)
-def _phase_kernels(scale: int) -> Tensor:
-    """One 5x5 kernel for each of the scale^2 positions inside an enlarged pixel: (s*s, 1, 5, 5)."""
-    # a tensor made in inference mode could not be used in training, and the cache outlives the mode
-    with torch.inference_mode(False):
+@lru_cache(maxsize=32)
+def _phase_kernels(scale: int, channels: int) -> Tensor:
+    """A 5x5 kernel for each place inside an enlarged pixel: (scale^2 * C, C, 5, 5), float64.
+
+    Output channel (y * scale + x) * C + c reads input channel c alone.
+    """
+    with torch.inference_mode(False):  # kept for callers that follow gradients, too
         taps = torch.arange(-BICUBIC_RADIUS, BICUBIC_RADIUS + 1, dtype=torch.float64)
         phases = (torch.arange(scale, dtype=torch.float64) + 0.5) / scale - 0.5
         rows = cubic_kernel(phases[:, None] - taps[None, :])  # (s, 5)
-        kernels = rows[:, None, :, None] * rows[None, :, None, :]  # (s, s, 5, 5)
-        return kernels.reshape(scale * scale, 1, taps.numel(), taps.numel())
+        planes = rows[:, None, :, None] * rows[None, :, None, :]  # (s, s, 5, 5)
+        own = torch.eye(channels, dtype=torch.float64)[None, :, :, None, None]
+        kernels = planes.reshape(scale * scale, 1, 1, *planes.shape[-2:]) * own
+        return kernels.flatten(0, 1).contiguous(memory_format=torch.channels_last)
 
 
-def bicubic_upscale(pixels: Tensor, scale: int) -> Tensor:
-    """Enlarge by an integer factor: one small convolution, then a pixel shuffle.
+def bicubic_phases(pixels: Tensor, scale: int) -> Tensor:
+    """Enlarge by an integer factor, leaving the new pixels beside each other in channels.
 
     Edges repeat the outermost pixel. Away from the edges (2 source pixels) this equals
     `F.interpolate(mode="bicubic", antialias=True)`, which renormalises its kernel there instead.
@@ -50,7 +54,8 @@ def bicubic_upscale(pixels: Tensor, scale: int) -> Tensor:
         pixels: (N, C, H, W), any range.
         scale: at least 1.
     Returns:
-        (N, C, scale*H, scale*W), float32, or float64 for float64; may overshoot the input's range.
+        (N, scale^2 * C, H, W), float32, or float64 for float64; channel (y * scale + x) * C + c
+        is the pixel (y, x) of the scale x scale that one becomes. It may overshoot.
     Raises:
         ValueError: scale is below 1, or pixels is not 4-D.
     """
@@ -58,14 +63,29 @@ def bicubic_upscale(pixels: Tensor, scale: int) -> Tensor:
         raise ValueError(f"scale must be at least 1, got {scale}")
     if pixels.ndim != 4:
         raise ValueError(f"pixels must be (N, C, H, W), got {tuple(pixels.shape)}")
-    n, c, h, w = pixels.shape
     dtype = torch.float64 if pixels.dtype == torch.float64 else torch.float32
-    planes = pixels.to(dtype).reshape(n * c, 1, h, w)
-    planes = F.pad(planes, [BICUBIC_RADIUS] * 4, mode="replicate")
-    kernels = _phase_kernels(scale).to(pixels.device, dtype)
+    padded = F.pad(pixels.to(dtype), [BICUBIC_RADIUS] * 4, mode="replicate")
+    kernels = _phase_kernels(scale, pixels.shape[1]).to(pixels.device, dtype)
     with torch.autocast(pixels.device.type, enabled=False):
-        phases = F.conv2d(planes, kernels)  # (N*C, s*s, H, W)
-    return F.pixel_shuffle(phases, scale).reshape(n, c, h * scale, w * scale)
+        return F.conv2d(padded.contiguous(memory_format=torch.channels_last), kernels)
+
+
+def join_phases(phases: Tensor, scale: int) -> Tensor:
+    """Put phases in their places: (N, scale^2 * C, H, W) -> (N, scale*H, scale*W, C)."""
+    n, many, h, w = phases.shape
+    apart = phases.permute(0, 2, 3, 1).reshape(n, h, w, scale, many // scale)
+    return apart.transpose(2, 3).reshape(n, h * scale, w * scale, many // scale**2)
+
+
+def bicubic_upscale(pixels: Tensor, scale: int) -> Tensor:
+    """Enlarge by an integer factor; see `bicubic_phases`.
+
+    Args:
+        pixels: (N, C, H, W), any range.
+    Returns:
+        (N, C, scale*H, scale*W), float32, or float64 for float64; it may overshoot.
+    """
+    return join_phases(bicubic_phases(pixels, scale), scale).permute(0, 3, 1, 2)
 
 
 def bicubic_downscale(pixels: Tensor, scale: int) -> Tensor:

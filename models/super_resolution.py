@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models.resampling import bicubic_upscale
+from models.resampling import bicubic_phases, bicubic_upscale, join_phases
 
 Scale = Literal[2, 3, 4]
 
@@ -48,6 +48,11 @@ class Srcnn(nn.Module):
         x = F.relu(self.map(x))
         return at_least_float32(self.reconstruct(x))
 
+    def detail(self, luma: Tensor) -> Tensor:
+        """(N, 1, H, W) -> (N, scale^2, H, W): what this adds to the phases of bicubic."""
+        phases = F.pixel_unshuffle(self(luma), self.config.scale)
+        return phases - bicubic_phases(luma, self.config.scale)
+
 
 @dataclass(frozen=True, kw_only=True)
 class MillConfig:
@@ -74,7 +79,7 @@ class ResidualPair(nn.Module):
 
 
 class Mill(nn.Module):
-    """bicubic(y) + shuffle(tail(body(head(y)))): every convolution at the low resolution.
+    """shuffle(bicubic(y) + tail(body(head(y)))): every convolution at the low resolution.
 
     Source: the low-resolution space and pixel shuffle of Shi et al. 2016 (arXiv:1609.05158), the
     residual over the enlarged input of Kim et al. 2016 (arXiv:1511.04587), residual pairs without
@@ -91,10 +96,15 @@ class Mill(nn.Module):
 
     def forward(self, luma: Tensor) -> Tensor:
         """(N, 1, H, W) in 0..1 -> (N, 1, scale*H, scale*W), float32, about 0..1."""
-        features = self.body(self.act(self.head(luma - 0.5)))
-        detail = F.pixel_shuffle(self.tail(features), self.config.scale)
-        # Only the small residual is ever bfloat16 under autocast: the base keeps all its bits.
-        return bicubic_upscale(luma, self.config.scale) + at_least_float32(detail)
+        phases = bicubic_phases(luma, self.config.scale) + self.detail(luma)
+        return join_phases(phases, self.config.scale).permute(0, 3, 1, 2)
+
+    def detail(self, luma: Tensor) -> Tensor:
+        """(N, 1, H, W) -> (N, scale^2, H, W): what this adds to the phases of bicubic.
+
+        Only this small residual is ever bfloat16 under autocast: the base keeps all its bits.
+        """
+        return at_least_float32(self.tail(self.body(self.act(self.head(luma - 0.5)))))
 
 
 def small_init_(network: Mill, generator: torch.Generator) -> None:

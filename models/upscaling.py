@@ -1,7 +1,8 @@
 """Enlarge batches of pixels by a network: colour, gray, alpha, 8 and 16 bits alike."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol, cast
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from models.pixels import Pixels
 from models.receptive_field import receptive_radius
-from models.resampling import BICUBIC_RADIUS, bicubic_upscale
+from models.resampling import BICUBIC_RADIUS, bicubic_phases, join_phases
 
 Precision = Literal["fp32", "bf16"]
 
@@ -21,9 +22,17 @@ its far influence is below what 8 bits show."""
 ALPHA_RADIUS = 2
 """Source pixels that colour spreads into what is transparent: as far as bicubic reads."""
 
-_SMALL_PIXELS = 256 * 256
+_SMALL_PIXELS = 160 * 160
 """Below this, torch gives a lone picture to other convolution code than a batch, with other last
 bits: it is then run twice, so that no byte depends on the company that a tile had."""
+
+
+class LumaNetwork(Protocol):
+    """What a network of inputs="luma" has besides its forward."""
+
+    def detail(self, luma: Tensor, /) -> Tensor:
+        """(N, 1, H, W) studio luma / 255 -> (N, scale^2, H, W) to add to bicubic's phases."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -102,37 +111,52 @@ def _padded(network: Upscaler, x: Tensor) -> Tensor:
     return F.pad(x, (0, sides[1] - width, 0, sides[0] - height), mode="replicate")
 
 
-def _run_network(upscaler: Upscaler, network: nn.Module, x: Tensor) -> Tensor:
-    """(N, C, H, W) -> (N, C, scale*H, scale*W), float32, by the network in its precision."""
+def _run_network(upscaler: Upscaler, network: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """x through a network in the upscaler's precision, float32, with x's own sides times any."""
     height, width = x.shape[-2:]
     padded = _padded(upscaler, x).contiguous(memory_format=torch.channels_last)
-    alone = len(x) == 1 and height * width < _SMALL_PIXELS
-    if alone:
+    if len(x) == 1 and height * width < _SMALL_PIXELS:
         padded = padded.expand(2, -1, -1, -1)
     with torch.autocast(x.device.type, torch.bfloat16, enabled=upscaler.precision == "bf16"):
-        y: Tensor = network(padded)
-    return y[: len(x), :, : height * upscaler.scale, : width * upscaler.scale].float()
+        y = network(padded)
+    grown = y.shape[-1] // padded.shape[-1]
+    return y[: len(x), :, : height * grown, : width * grown].float()
 
 
-def _upscale_colour(upscaler: Upscaler, colour: Tensor) -> Tensor:
-    """(N, 1 or 3, H, W) in 0..1 -> enlarged, not yet clamped."""
+def _bicubic_with_detail(upscaler: Upscaler, colour: Tensor) -> Tensor:
+    """(N, 1 or 3, H, W) in 0..1 -> its scale^2 phases, bicubic and the network's detail of luma."""
+    phases = bicubic_phases(colour, upscaler.scale)
     network = upscaler.network
     if network is None:
-        return bicubic_upscale(colour, upscaler.scale)
+        return phases
     channels = colour.shape[1]
-    if upscaler.inputs == "rgb":
-        enlarged = _run_network(upscaler, network, colour.expand(-1, 3, -1, -1))
-        return enlarged if channels == 3 else enlarged.mean(1, keepdim=True)
-    if upscaler.inputs == "gray":
-        planes = colour.reshape(-1, 1, *colour.shape[-2:])
-        enlarged = _run_network(upscaler, network, planes)
-        return enlarged.reshape(-1, channels, *enlarged.shape[-2:])
     swing = colour.new_tensor([65.481, 128.553, 24.966]).view(1, 3, 1, 1) / 255
     scaled = (colour * swing).sum(1, keepdim=True) if channels == 3 else colour * swing.sum()
-    luma = scaled + 16 / 255
-    detail = _run_network(upscaler, network, luma) - bicubic_upscale(luma, upscaler.scale)
+    detail = _run_network(upscaler, cast(LumaNetwork, network).detail, scaled + 16 / 255)
     # Adding d to R, G and B adds d * 219/255 to studio luma and leaves the chroma as it is.
-    return bicubic_upscale(colour, upscaler.scale) + detail * (255 / 219)
+    spread = detail.permute(0, 2, 3, 1).repeat_interleave(channels, -1).permute(0, 3, 1, 2)
+    return phases.add_(spread, alpha=255 / 219)
+
+
+def _enlarge(upscaler: Upscaler, colour: Tensor, peak: float) -> Tensor:
+    """(N, 1 or 3, H, W) in 0..1 -> (N, scale*H, scale*W, C) in whole levels of 0..peak."""
+    channels, network = colour.shape[1], upscaler.network
+    if network is None or upscaler.inputs == "luma":
+        levels = _to_levels(_bicubic_with_detail(upscaler, colour), peak)
+        return join_phases(levels, upscaler.scale)
+    if upscaler.inputs == "rgb":
+        rgb = _run_network(upscaler, network, colour.expand(-1, 3, -1, -1))
+        enlarged = rgb if channels == 3 else rgb.mean(1, keepdim=True)
+    else:
+        planes = _run_network(upscaler, network, colour.reshape(-1, 1, *colour.shape[-2:]))
+        enlarged = planes.reshape(-1, channels, *planes.shape[-2:])
+    return _to_levels(enlarged, peak).permute(0, 2, 3, 1)
+
+
+def _to_levels(values: Tensor, peak: float) -> Tensor:
+    """0..1 -> whole levels, in bytes as soon as they fit: moving bytes is a quarter of the work."""
+    levels = values.mul_(peak).round_().clamp_(0, peak)
+    return levels.to(torch.uint8) if peak == 255 else levels
 
 
 def _with_hidden_colour_filled(colour: Tensor, alpha: Tensor) -> Tensor:
@@ -174,12 +198,10 @@ def upscale_pixels(upscaler: Upscaler, tiles: Pixels) -> Pixels:
     source = tiles if tiles.dtype == np.uint8 else tiles.astype(np.float32)
     x = torch.from_numpy(source).to(upscaler.device).permute(0, 3, 1, 2).float() / peak
     if channels in (1, 3):
-        y = _upscale_colour(upscaler, x)
+        levels = _enlarge(upscaler, x, peak)
     else:
         colour, alpha = x[:, :-1], x[:, -1:]
         filled = _with_hidden_colour_filled(colour, alpha)
-        y = torch.cat([_upscale_colour(upscaler, p) for p in (filled, alpha)], dim=1)
-    levels = y.clamp_(0, 1).mul_(peak).round_().permute(0, 2, 3, 1)
-    if tiles.dtype == np.uint8:
-        return levels.to(torch.uint8).contiguous().cpu().numpy()
-    return levels.contiguous().cpu().numpy().astype(np.uint16)
+        levels = torch.cat([_enlarge(upscaler, part, peak) for part in (filled, alpha)], dim=-1)
+    pixels: Pixels = levels.contiguous().cpu().numpy().astype(tiles.dtype, copy=False)
+    return pixels

@@ -65,7 +65,7 @@ class BulkConfig:
     `memory` is the byte budget of images in flight, `memory_limit` the most a single one may need.
     """
 
-    tile: int = 256
+    tile: int = 192
     batch_pixels: int = 256 * 256
     workers: int = 2
     runners: int = 1
