@@ -1,5 +1,6 @@
 """Image bytes to arrays and back: content decides the format, and one error says what is wrong."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import PurePosixPath
@@ -168,7 +169,18 @@ def _read_exif(image: ImageFile) -> tuple[int, bytes | None, tuple[str, ...]]:
 
 
 def encode(picture: Picture, format: Format) -> bytes:  # noqa: A002 - the field's own name for it
-    """File bytes, the same for the same picture; profile and EXIF embedded.
+    """File bytes, the same for the same picture; see `prepare_encoding`."""
+    return bytes(prepare_encoding(picture, format)())
+
+
+def prepare_encoding(
+    picture: Picture,
+    format: Format,  # noqa: A002
+) -> Callable[[], memoryview]:
+    """The second half of encoding, which no longer needs the picture: the caller may free it.
+
+    Pillow works on a copy of its own of RGB, and 16000 x 12000 pixels of that are 576 MB.
+    The file bytes are the same for the same picture; profile and EXIF are embedded.
 
     PNG is lossless, 16-bit gray included. WebP (quality 90) and JPEG (quality 95, 4:4:4) hold
     8 bits; JPEG shows alpha over white, and EXIF that exceeds its 65533 bytes is left out. WebP
@@ -188,14 +200,20 @@ def encode(picture: Picture, format: Format) -> bytes:  # noqa: A002 - the field
     if format == "jpeg" and pixels.shape[2] in (2, 4):
         pixels = _over_white(pixels)
     options = _save_options(picture, pixels.shape[2], format)
-    buffer = BytesIO()
-    try:
-        _image(pixels).save(buffer, format=format, **options)
-    except (OSError, ValueError, MemoryError) as error:
-        raise ImageError(
-            "not_encodable", f"{width} x {height} pixels could not be written as {format}: {error}"
-        ) from error
-    return buffer.getvalue()
+    image = _image(pixels)
+
+    def save() -> memoryview:
+        buffer = BytesIO()
+        try:
+            image.save(buffer, format=format, **options)
+        except (OSError, ValueError) as error:
+            size = f"{width} x {height} pixels"
+            raise ImageError(
+                "not_encodable", f"{size} could not be written as {format}: {error}"
+            ) from error
+        return buffer.getbuffer()
+
+    return save
 
 
 def _save_options(picture: Picture, channels: int, format: Format) -> dict[str, Any]:  # noqa: A002

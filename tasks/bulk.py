@@ -20,7 +20,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from models.images import Header, ImageError, Picture, decode, encode, read_header
+from models.images import Header, ImageError, Picture, decode, prepare_encoding, read_header
 from models.pixels import Pixels
 from models.tiling import TileGrid, place, run_in_parts, tile_grid, window
 from tasks import storage, tables
@@ -90,7 +90,7 @@ class _Image:
     """One image on its way through the stages."""
 
     source: Source
-    data: bytes | None = None
+    data: bytes | memoryview | None = None
     picture: Picture | None = None
     grid: TileGrid | None = None
     output: Pixels | None = None
@@ -233,7 +233,7 @@ class ShardRun:
         self._submit(self._decoders, self._decode, image)
 
     def _decode(self, image: _Image) -> None:
-        data = image.data or b""
+        data = bytes(image.data or b"")
         header = read_header(data)
         needed = memory_needed(header, self._transform.scale, len(data))
         if needed > self._config.memory_limit:
@@ -315,11 +315,11 @@ class ShardRun:
         image.output_size = (output.shape[1], output.shape[0])
         if self._judge is not None:
             image.psnr, image.ssim = self._judge(image.source, output)
-        icc, exif = picture.icc, picture.exif
-        image.output = image.picture = None  # the encoder holds the only reference from here on
-        enlarged = Picture(pixels=output, icc=icc, exif=exif, remarks=())
-        del output, picture
-        image.data = encode(enlarged, image.source.format)
+        enlarged = Picture(pixels=output, icc=picture.icc, exif=picture.exif)
+        save = prepare_encoding(enlarged, image.source.format)
+        image.output = image.picture = None  # free the pixels before the encoder takes its share
+        del output, picture, enlarged
+        image.data = save()
         image.encode_s = time.thread_time() - began
         self._submit(self._writers, self._write, image)
 
