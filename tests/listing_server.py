@@ -132,6 +132,13 @@ class _Handler(BaseHTTPRequestHandler):
         """Says nothing: a line a request would cost more than the page."""
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that goes away is no event; anything else is shown."""
+        if not isinstance(sys.exception(), ConnectionResetError | BrokenPipeError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
+
+
 def main() -> None:
     """Serves on a free port, which it prints, until it is stopped."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -141,7 +148,7 @@ def main() -> None:
     if not 0 <= wanted.n_objects <= LARGEST:
         parser.error(f"want 0 to {LARGEST} objects, got {wanted.n_objects}")
     _Handler.n_objects, _Handler.page_delay = wanted.n_objects, wanted.page_delay
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as server:
+    with _Server(("127.0.0.1", 0), _Handler) as server:
         print(f"http://127.0.0.1:{server.server_address[1]}", flush=True)
         server.serve_forever()
 
