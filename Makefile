@@ -11,7 +11,7 @@ export DO_NOT_TRACK ?= 1
 .PHONY: demo test lint bench lock setup clean
 
 demo: .venv/.ready
-	$(BIN)/pixelmill upscale tests/images $(DEMO) --model mill-x4
+	$(BIN)/pixelmill upscale tests/images $(DEMO) --model mill-x4 --overwrite
 
 test: .venv/.ready
 	$(BIN)/python -m pytest

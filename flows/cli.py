@@ -118,6 +118,8 @@ def upscale(
         from flows.upscale import upscale as flow
 
         summary = flow(**asdict(request), dry_run=dry_run)
+    for line in summary.pictures:
+        typer.echo(line)
     typer.echo(_planned(summary) if dry_run else summary.closing_line())
 
 

@@ -23,6 +23,9 @@ from tasks.tables import ManifestRow, RunRow
 
 log = logging.getLogger(__name__)
 
+_SHOWN_ROWS = 20
+"""A run of at most so many images tells of each in its closing words."""
+
 _VERSIONED = ("pixelmill", "torch", "pillow", "numpy", "prefect", "fsspec", "s3fs", "pyarrow")
 
 
@@ -64,13 +67,14 @@ class RunProgress:
     failures: Counter[str] = field(default_factory=Counter)
     cpu_s: float = 0.0
     began: float = field(default_factory=time.monotonic)
-    last: ManifestRow | None = None
+    first_rows: list[ManifestRow] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def add(self, row: ManifestRow) -> None:
         """Count one finished image."""
         with self._lock:
-            self.last = row
+            if len(self.first_rows) <= _SHOWN_ROWS:
+                self.first_rows.append(row)
             self.source_bytes += row.source_bytes
             self.cpu_s += (row.decode_s or 0) + (row.infer_s or 0) + (row.encode_s or 0)
             if row.status == "failed":
@@ -103,6 +107,8 @@ class RunSummary:
     output_bytes: int
     output_megapixels: float
     seconds: float
+    pictures: tuple[str, ...]
+    """A line for each image of a small run; empty for a large one."""
 
     @property
     def failed_share(self) -> float:
@@ -112,14 +118,14 @@ class RunSummary:
     def closing_line(self) -> str:
         """What was done, and where it is, in one line."""
         rate = self.ok / self.seconds if self.seconds else 0.0
-        parts = [f"{self.ok} images upscaled by {self.model}"]
+        parts = [f"{_many(self.ok, 'image')} upscaled by {self.model}"]
         if self.failed:
             kinds = ", ".join(f"{n} {kind}" for kind, n in sorted(self.failures.items()))
             parts.append(f"{self.failed} failed ({kinds})")
         if self.already_done:
-            parts.append(f"{self.already_done} were done already")
+            parts.append(f"{self.already_done} done already")
         if self.left_out:
-            parts.append(f"{sum(self.left_out.values())} files left out")
+            parts.append(f"{_many(sum(self.left_out.values()), 'file')} left out")
         return f"{', '.join(parts)}; {self.seconds:.1f} s, {rate:.1f} images/s: {self.destination}"
 
 
@@ -139,7 +145,26 @@ def summarise(row: RunRow, progress: RunProgress) -> RunSummary:
         output_bytes=progress.output_bytes,
         output_megapixels=progress.output_pixels / 1e6,
         seconds=progress.seconds,
+        pictures=_picture_lines(progress.first_rows),
     )
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def _picture_lines(rows: list[ManifestRow]) -> tuple[str, ...]:
+    if len(rows) > _SHOWN_ROWS:
+        return ()
+    return tuple(_picture_line(row) for row in sorted(rows, key=lambda row: row.source))
+
+
+def _picture_line(row: ManifestRow) -> str:
+    if row.status == "failed":
+        return f"{row.source}: {row.error}"
+    seconds = (row.decode_s or 0) + (row.infer_s or 0) + (row.encode_s or 0)
+    sizes = f"{row.width}x{row.height} -> {row.output_width}x{row.output_height}"
+    return f"{row.output}: {sizes}, {(row.output_bytes or 0) / 1e6:.2f} MB, {seconds:.2f} CPU s"
 
 
 def write_run(row: RunRow) -> None:
@@ -230,7 +255,7 @@ def recorded(row: RunRow, progress: RunProgress) -> Iterator[None]:
     close_run(row, progress, "stopped" if progress.stop.is_set() else "done")
     if progress.stop.is_set():
         raise StoppedError(
-            f"stopped after {progress.ok} images, which are kept; run it again to go on"
+            f"stopped after {_many(progress.ok, 'image')}, kept as done; run it again to go on"
         )
 
 
@@ -242,7 +267,7 @@ def checked(summary: RunSummary, max_failed: float) -> RunSummary:
     """
     if summary.failed_share > max_failed:
         raise TooManyFailedError(
-            f"{summary.failed} images failed, a share of {summary.failed_share:.3f} where at most"
+            f"{_many(summary.failed, 'image')} failed, a share of {summary.failed_share:.3f} where at most"
             f" {max_failed:g} is allowed; {summary.closing_line()}"
         )
     return summary

@@ -89,7 +89,7 @@ class TestTheCommand:
         code, out, _ = _result(_command(*arguments, env=env))
         assert code == 0
         assert "0 images upscaled" in out
-        assert "6 were done already" in out
+        assert "6 done already" in out
 
     def test_failures_end_in_3_or_0_as_the_user_says(
         self, prefect_environment: dict[str, str], tmp_path: Path
@@ -98,7 +98,7 @@ class TestTheCommand:
         base = ("upscale", source, destination, "--model", "bicubic", "--max-failed")
         code, _, err = _result(_command(*base, "0.1", env=prefect_environment))
         assert code == 3
-        assert err.startswith("pixelmill: 1 images failed")
+        assert err.startswith("pixelmill: 1 image failed")
         assert err.count("\n") == 1
         assert _result(_command(*base, "0.5", env=prefect_environment))[0] == 0
 

@@ -71,7 +71,7 @@ class TestABadCollection:
         source, destination = _place(store, GOOD | {"empty.png": b""})
         summary = c.run(c.request(source, destination))
         assert checked(summary, 0.2) is summary
-        with pytest.raises(TooManyFailedError, match="1 images failed"):
+        with pytest.raises(TooManyFailedError, match="1 image failed"):
             checked(summary, 0.05)
 
 
