@@ -267,7 +267,7 @@ def checked(summary: RunSummary, max_failed: float) -> RunSummary:
     """
     if summary.failed_share > max_failed:
         raise TooManyFailedError(
-            f"{_many(summary.failed, 'image')} failed, a share of {summary.failed_share:.3f} where at most"
-            f" {max_failed:g} is allowed; {summary.closing_line()}"
+            f"{_many(summary.failed, 'image')} failed, {summary.failed_share:.1%} where"
+            f" {max_failed:.1%} is allowed; {summary.closing_line()}"
         )
     return summary

@@ -250,5 +250,5 @@ class TestARunByAWorker:
         for name, (width, height) in PICTURES.items():
             assert rows[name]["status"] == "ok", rows[name]
             assert decode(images[rows[name]["output"]]).pixels.shape[:2] == (2 * height, 2 * width)
-        (record,) = c.runs(destination).to_pylist()
+        (record,) = c.run_records(destination).to_pylist()
         assert (record["status"], record["ok"], record["model"]) == ("done", 2, "bicubic")
