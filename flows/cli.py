@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -181,6 +182,8 @@ def main() -> None:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
+    # Pillow warns of odd metadata; what that costs an image stands in its row or in the log
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     app()
 
 

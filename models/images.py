@@ -1,6 +1,5 @@
 """Image bytes to arrays and back: content decides the format, and one error says what is wrong."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import PurePosixPath
@@ -62,6 +61,7 @@ _KEPT_EXIF = (
     0x8298,  # Copyright
     0x4746,  # Rating
 )
+_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 # Interoperability, the stored size, and the maker note: its offsets break when it is moved.
 _DROPPED_EXIF = frozenset({0xA005, 0xA002, 0xA003, 0x927C})
 
@@ -169,18 +169,39 @@ def _read_exif(image: ImageFile) -> tuple[int, bytes | None, tuple[str, ...]]:
 
 
 def encode(picture: Picture, format: Format) -> bytes:  # noqa: A002 - the field's own name for it
-    """File bytes, the same for the same picture; see `prepare_encoding`."""
-    return bytes(prepare_encoding(picture, format)())
+    """File bytes of a picture, the same for the same picture; see `save`."""
+    image = _image(picture.pixels)
+    return bytes(save(image, format, icc=picture.icc, exif=picture.exif))
 
 
-def prepare_encoding(
-    picture: Picture,
+def blank(height: int, width: int, channels: int, dtype: np.dtype[Any]) -> Image.Image:
+    """A Pillow image to draw pixels of that shape and type into, part by part.
+
+    What is drawn there need not be copied to be saved, and 16000 x 12000 pixels are 768 MB.
+    """
+    mode = "I;16" if dtype == np.uint16 else _MODES[channels]
+    return Image.new(mode, (width, height))
+
+
+def draw(image: Image.Image, pixels: Pixels, top: int, left: int) -> None:
+    """Put (H, W, C) pixels into an image made by `blank`."""
+    image.paste(_image(pixels), (left, top))
+
+
+def pixels_of(image: Image.Image) -> Pixels:
+    """A copy of an image made by `blank`, as (H, W, C)."""
+    pixels: Pixels = np.array(image)
+    return pixels if pixels.ndim == 3 else pixels[:, :, None]
+
+
+def save(
+    image: Image.Image,
     format: Format,  # noqa: A002
-) -> Callable[[], memoryview]:
-    """The second half of encoding, which no longer needs the picture: the caller may free it.
-
-    Pillow works on a copy of its own of RGB, and 16000 x 12000 pixels of that are 576 MB.
-    The file bytes are the same for the same picture; profile and EXIF are embedded.
+    *,
+    icc: bytes | None = None,
+    exif: bytes | None = None,
+) -> memoryview:
+    """File bytes of an image made by `blank`, the same for the same image.
 
     PNG is lossless, 16-bit gray included. WebP (quality 90) and JPEG (quality 95, 4:4:4) hold
     8 bits; JPEG shows alpha over white, and EXIF that exceeds its 65533 bytes is left out. WebP
@@ -189,34 +210,33 @@ def prepare_encoding(
     Raises:
         ImageError: too_large_for_format; not_encodable, when the encoder itself refuses.
     """
-    height, width = picture.pixels.shape[:2]
-    if max(width, height) > _MAX_SIDE[format]:
+    size = f"{image.width} x {image.height} pixels"
+    if max(image.size) > _MAX_SIDE[format]:
         raise ImageError(
             "too_large_for_format",
-            f"{width} x {height} pixels are too large for {format}: want at most"
-            f" {_MAX_SIDE[format]} on a side",
+            f"{size} are too large for {format}: want at most {_MAX_SIDE[format]} on a side",
         )
-    pixels = picture.pixels if format == "png" else reduce_to_8_bits(picture.pixels)
-    if format == "jpeg" and pixels.shape[2] in (2, 4):
-        pixels = _over_white(pixels)
-    options = _save_options(picture, pixels.shape[2], format)
-    image = _image(pixels)
-
-    def save() -> memoryview:
-        buffer = BytesIO()
-        try:
-            image.save(buffer, format=format, **options)
-        except (OSError, ValueError) as error:
-            size = f"{width} x {height} pixels"
-            raise ImageError(
-                "not_encodable", f"{size} could not be written as {format}: {error}"
-            ) from error
-        return buffer.getbuffer()
-
-    return save
+    if format != "png" and image.mode == "I;16":
+        image = _image(reduce_to_8_bits(pixels_of(image)))
+    if format == "jpeg" and image.mode in ("LA", "RGBA"):
+        image = _image(_over_white(pixels_of(image)))
+    options = _save_options(icc, exif, len(image.getbands()), format)
+    buffer = BytesIO()
+    try:
+        image.save(buffer, format=format, **options)
+    except (OSError, ValueError) as error:
+        raise ImageError(
+            "not_encodable", f"{size} could not be written as {format}: {error}"
+        ) from error
+    return buffer.getbuffer()
 
 
-def _save_options(picture: Picture, channels: int, format: Format) -> dict[str, Any]:  # noqa: A002
+def _save_options(
+    icc: bytes | None,
+    exif: bytes | None,
+    channels: int,
+    format: Format,  # noqa: A002
+) -> dict[str, Any]:
     options: dict[str, Any] = {
         # run lengths only: 5 times as fast as Pillow's default and 2 % larger on photographs
         "png": {"compress_level": 1, "compress_type": 3},
@@ -224,10 +244,10 @@ def _save_options(picture: Picture, channels: int, format: Format) -> dict[str, 
         "jpeg": {"quality": 95, "subsampling": 0},
     }[format]
     stored_channels = 3 if format == "webp" else channels
-    if profile_fits(picture.icc, stored_channels):
-        options["icc_profile"] = picture.icc
-    if picture.exif and not (format == "jpeg" and len(picture.exif) > _MAX_JPEG_EXIF):
-        options["exif"] = picture.exif
+    if profile_fits(icc, stored_channels):
+        options["icc_profile"] = icc
+    if exif and not (format == "jpeg" and len(exif) > _MAX_JPEG_EXIF):
+        options["exif"] = exif
     return options
 
 
@@ -241,6 +261,7 @@ def _over_white(pixels: Pixels) -> Pixels:
 
 
 def _image(pixels: Pixels) -> Image.Image:
+    """Pillow's view, or copy, of (H, W, C) pixels."""
     contiguous = np.ascontiguousarray(pixels)  # no copy for the usual array
     return Image.fromarray(contiguous[:, :, 0] if pixels.shape[2] == 1 else contiguous)
 

@@ -73,11 +73,11 @@ def tile_grid(height: int, width: int, *, tile: int, radius: int, multiple: int 
     step = math.lcm(CORE_STEP, multiple)
     largest = max(tile // step * step, step)
 
-    def core(size: int) -> int:
+    def side(size: int) -> int:
         parts = -(-size // largest)
         return _round_up(-(-size // parts), step)
 
-    core_height, core_width = core(height), core(width)
+    core_height, core_width = side(height), side(width)
     return TileGrid(
         height=height,
         width=width,
@@ -103,15 +103,20 @@ def window(pixels: Pixels, grid: TileGrid, index: int) -> Pixels:
     return np.take(np.take(pixels, rows, axis=0), columns, axis=1)
 
 
-def place(output: Pixels, enlarged: Pixels, grid: TileGrid, index: int, scale: int) -> None:
-    """Write the core of an enlarged window into `output` (scale*height, scale*width, C)."""
+def core(enlarged: Pixels, grid: TileGrid, index: int, scale: int) -> tuple[Pixels, int, int]:
+    """What of an enlarged window is the result of tile `index`, and its top and left there."""
     y, x = grid.origin(index)
     height = min(grid.core_height, grid.height - y) * scale
     width = min(grid.core_width, grid.width - x) * scale
     margin = grid.radius * scale
-    output[y * scale : y * scale + height, x * scale : x * scale + width] = enlarged[
-        margin : margin + height, margin : margin + width
-    ]
+    inner = enlarged[margin : margin + height, margin : margin + width]
+    return inner, y * scale, x * scale
+
+
+def place(output: Pixels, enlarged: Pixels, grid: TileGrid, index: int, scale: int) -> None:
+    """Write the core of an enlarged window into `output` (scale*height, scale*width, C)."""
+    inner, top, left = core(enlarged, grid, index, scale)
+    output[top : top + inner.shape[0], left : left + inner.shape[1]] = inner
 
 
 def _halves(length: int, radius: int, multiple: int) -> Iterator[tuple[int, int, int, int]]:

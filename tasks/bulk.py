@@ -19,10 +19,12 @@ from datetime import UTC, datetime
 from typing import Protocol, TypeVar
 
 import numpy as np
+from PIL.Image import Image as PillowImage
 
-from models.images import Header, ImageError, Picture, decode, prepare_encoding, read_header
+from models import images
+from models.images import Header, ImageError, Picture, decode, read_header
 from models.pixels import Pixels
-from models.tiling import TileGrid, place, run_in_parts, tile_grid, window
+from models.tiling import TileGrid, core, run_in_parts, tile_grid, window
 from tasks import storage, tables
 from tasks.budget import MemoryBudget
 from tasks.collection import Shard, Source
@@ -93,7 +95,7 @@ class _Image:
     data: bytes | memoryview | None = None
     picture: Picture | None = None
     grid: TileGrid | None = None
-    output: Pixels | None = None
+    output: PillowImage | None = None
     remaining: int = 0
     reserved: int = 0
     error: Exception | None = None
@@ -114,9 +116,9 @@ class RunAbortedError(RuntimeError):
 
 
 def memory_needed(header: Header, scale: int, source_bytes: int) -> int:
-    """Bytes one image holds at its peak: pixels, Pillow's 4-byte copy of them, encoded output."""
+    """Bytes one image holds at its peak: pixels, 4 bytes for each of Pillow's, encoded output."""
     pixels = header.width * header.height
-    return source_bytes + pixels * 4 + pixels * scale**2 * 9
+    return source_bytes + pixels * 4 + pixels * scale**2 * 8
 
 
 def persistently(action: Callable[[], T], *, for_s: float = _RETRY_FOR_S) -> T:
@@ -261,7 +263,7 @@ class ShardRun:
             radius=transform.radius_for(channels),
             multiple=transform.multiple,
         )
-        image.output = np.empty((height * scale, width * scale, channels), picture.pixels.dtype)
+        image.output = images.blank(height * scale, width * scale, channels, picture.pixels.dtype)
         image.remaining = grid.count
         shape = (grid.window_height, grid.window_width, channels, str(picture.pixels.dtype))
         self._tiles.put(image, shape, grid.count)
@@ -289,7 +291,7 @@ class ShardRun:
         for (image, index), result in zip(batch.tiles, results, strict=False):
             output, grid = image.output, image.grid
             if output is not None and grid is not None:
-                place(output, result, grid, index, self._transform.scale)
+                images.draw(output, *core(result, grid, index, self._transform.scale))
         share = (self._config.clock() - began) / len(batch.tiles)
         for image, _ in batch.tiles:
             self._tile_done(image, seconds=share)
@@ -312,14 +314,11 @@ class ShardRun:
         if output is None or picture is None:
             raise RuntimeError(f"{image.source.uri} reached encoding without pixels")
         began = time.thread_time()
-        image.output_size = (output.shape[1], output.shape[0])
+        image.output_size = output.size
         if self._judge is not None:
-            image.psnr, image.ssim = self._judge(image.source, output)
-        enlarged = Picture(pixels=output, icc=picture.icc, exif=picture.exif)
-        save = prepare_encoding(enlarged, image.source.format)
-        image.output = image.picture = None  # free the pixels before the encoder takes its share
-        del output, picture, enlarged
-        image.data = save()
+            image.psnr, image.ssim = self._judge(image.source, images.pixels_of(output))
+        image.data = images.save(output, image.source.format, icc=picture.icc, exif=picture.exif)
+        image.output = image.picture = None
         image.encode_s = time.thread_time() - began
         self._submit(self._writers, self._write, image)
 
