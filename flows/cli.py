@@ -154,7 +154,7 @@ def _quiet_prefect() -> None:
 @contextmanager
 def _explained() -> Iterator[None]:
     """Turn an error that a user can act on into one sentence and an exit code."""
-    from tasks.bulk import RunAbortedError
+    from tasks.failures import RunAbortedError
     from tasks.registry import ModelError
     from tasks.runs import StoppedError, TooManyFailedError
     from tasks.storage import InvalidUriError, StorageError

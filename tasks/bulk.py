@@ -7,8 +7,6 @@ queue. The manifest part is written last: it is the shard's commit.
 
 import contextvars
 import logging
-import os
-import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,75 +14,26 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Protocol, TypeVar
 
 import numpy as np
 from PIL.Image import Image as PillowImage
 
 from models import images
-from models.images import Header, ImageError, Picture, decode, read_header
+from models.images import ImageError, Picture, decode, read_header
 from models.pixels import Pixels
 from models.tiling import TileGrid, core, run_in_parts, tile_grid, window
 from tasks import storage, tables
 from tasks.budget import MemoryBudget
 from tasks.collection import Shard, Source
+from tasks.failures import RunAbortedError, error_kind, explain, persistently
 from tasks.tables import ManifestRow
 from tasks.tile_queue import Batch, TileQueue
+from tasks.transform import BulkConfig, Judge, Provenance, Transform, memory_needed
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 _READ_AHEAD = 32
 _IO_THREADS = 8
-_RETRY_FOR_S = 180.0
-
-
-class Transform(Protocol):
-    """What the engine runs: equal tiles in, tiles `scale` times larger out, each for itself.
-
-    An output pixel may depend only on source pixels within `radius_for(channels)`, and on where
-    it lies within cells of `multiple` source pixels; the radius is a multiple of that.
-    """
-
-    @property
-    def scale(self) -> int: ...
-    def radius_for(self, channels: int, /) -> int: ...
-    @property
-    def multiple(self) -> int: ...
-    def __call__(self, tiles: Pixels, /) -> Pixels: ...
-
-
-Judge = Callable[[Source, Pixels], tuple[float | None, float | None]]
-"""(source, output pixels) -> its PSNR and SSIM, where there is something to compare with."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class BulkConfig:
-    """How a shard is run. Nothing here changes a pixel.
-
-    `tile` is the largest tile side in source pixels; `batch_pixels` source pixels go to the device
-    at once; `workers` threads each for decoding and encoding, `runners` for the transform;
-    `memory` is the byte budget of images in flight, `memory_limit` the most a single one may need.
-    """
-
-    tile: int = 192
-    batch_pixels: int = 256 * 256
-    workers: int = 2
-    runners: int = 1
-    memory: int = 2**30
-    memory_limit: int = 8 * 2**30
-    prepare_thread: Callable[[], None] = lambda: None
-    clock: Callable[[], float] = time.thread_time
-
-
-@dataclass(frozen=True, kw_only=True)
-class Provenance:
-    """What every row of a run says alike."""
-
-    run: str
-    model: str
-    model_digest: str
-    config_digest: str
 
 
 @dataclass(kw_only=True, eq=False)
@@ -109,34 +58,6 @@ class _Image:
     ssim: float | None = None
     finished: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
-
-
-class RunAbortedError(RuntimeError):
-    """The store or the device failed in a way that would fail every image; the run must end."""
-
-
-def memory_needed(header: Header, scale: int, source_bytes: int) -> int:
-    """Bytes one image holds at its peak: pixels, 4 bytes for each of Pillow's, encoded output."""
-    pixels = header.width * header.height
-    return source_bytes + pixels * 4 + pixels * scale**2 * 8
-
-
-def persistently(action: Callable[[], T], *, for_s: float = _RETRY_FOR_S) -> T:
-    """Try again while the store cannot be reached, with growing, jittered pauses.
-
-    Raises:
-        StorageUnavailableError: it still could not be reached after `for_s` seconds.
-    """
-    deadline, pause = time.monotonic() + for_s, 0.5
-    while True:
-        try:
-            return action()
-        except storage.StorageUnavailableError as error:
-            if time.monotonic() + pause > deadline:
-                raise
-            log.warning("storage is unavailable, trying again in %.1f s: %s", pause, error)
-            time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 (jitter, not a secret)
-            pause = min(pause * 2, 20.0)
 
 
 class ShardRun:
@@ -231,7 +152,7 @@ class ShardRun:
         pool.submit(contextvars.copy_context().run, guarded)
 
     def _read(self, image: _Image) -> None:
-        image.data = persistently(lambda: storage.read(image.source.uri))
+        image.data = persistently(lambda: storage.read(image.source.uri), stop=self._stop)
         self._submit(self._decoders, self._decode, image)
 
     def _decode(self, image: _Image) -> None:
@@ -325,7 +246,7 @@ class ShardRun:
     def _write(self, image: _Image) -> None:
         data, target = image.data or b"", storage.join(self._destination, image.source.output)
         try:
-            persistently(lambda: storage.write(target, data))
+            persistently(lambda: storage.write(target, data), stop=self._stop)
         except (
             storage.AccessDeniedError,
             storage.NotFoundError,
@@ -411,27 +332,3 @@ def _pixels_and_grid(image: _Image) -> tuple[Pixels, TileGrid]:
     if image.picture is None or image.grid is None:
         raise RuntimeError(f"{image.source.uri} reached the network without pixels")
     return image.picture.pixels, image.grid
-
-
-def error_kind(error: Exception) -> str:
-    """The short, stable word for a failure that goes into `error_type`."""
-    if isinstance(error, ImageError):
-        return error.kind
-    if isinstance(error, storage.NotFoundError):
-        return "vanished"
-    if isinstance(error, storage.AccessDeniedError):
-        return "access_denied"
-    if isinstance(error, storage.StorageError):
-        return "storage"
-    return "out_of_memory" if isinstance(error, MemoryError) else type(error).__name__
-
-
-def explain(error: Exception) -> str:
-    """One sentence on a failure, without secrets."""
-    return storage.redact(str(error) or type(error).__name__)
-
-
-def processors() -> int:
-    """How many processors this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -17,8 +17,8 @@ from types import FrameType
 from typing import Literal
 
 from tasks import storage, tables
-from tasks.bulk import persistently
 from tasks.collection import PlanCounts, Shard
+from tasks.failures import persistently
 from tasks.tables import ManifestRow, RunRow
 
 log = logging.getLogger(__name__)

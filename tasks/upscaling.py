@@ -4,6 +4,7 @@ import functools
 import hashlib
 import json
 import logging
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -13,12 +14,13 @@ import psutil
 
 from models.images import ImageError, decode
 from models.pixels import Pixels
-from tasks import bulk, collection, storage
-from tasks.bulk import BulkConfig, Provenance, ShardRun
+from tasks import collection, storage
+from tasks.bulk import ShardRun
 from tasks.collection import OutputFormat, PlanConfig, Shard, Source
 from tasks.registry import LoadedModel, PrecisionChoice, check_model, load_model
 from tasks.runs import RunProgress, RunSummary, new_run_id, software_versions, summarise
 from tasks.tables import ManifestRow, RunRow
+from tasks.transform import BulkConfig, Judge, Provenance, processors
 
 log = logging.getLogger(__name__)
 
@@ -188,7 +190,7 @@ def engine_config(model: LoadedModel, tile: int) -> BulkConfig:
     """How this machine runs a model: on a CPU one tile a thread, on a GPU one thread, batches."""
     import torch
 
-    cores, device = bulk.processors(), model.upscaler.device.type
+    cores, device = processors(), model.upscaler.device.type
     available = psutil.virtual_memory().available
     common = BulkConfig(
         tile=tile,
@@ -198,11 +200,11 @@ def engine_config(model: LoadedModel, tile: int) -> BulkConfig:
         memory_limit=int(available * 0.8),
     )
     if device == "cuda":
-        return common
+        return replace(common, clock=time.perf_counter)  # the thread only waits for the device
     return replace(common, runners=cores, prepare_thread=lambda: torch.set_num_threads(1))
 
 
-def reference_judge(reference: str | None, scale: int) -> bulk.Judge | None:
+def reference_judge(reference: str | None, scale: int) -> Judge | None:
     """PSNR and SSIM of an output against the picture at its source's path below `reference`."""
     if reference is None:
         return None

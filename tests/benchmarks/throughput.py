@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from tasks import bulk
 from tasks.registry import load_model
 from tasks.runs import RunProgress
+from tasks.transform import processors
 from tasks.upscaling import UpscaleRequest, open_job, plan, run_shard
 from tests.corpus import saved, smooth_noise
 
@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    cores, loops, engines, efficiencies = bulk.processors(), [], [], []
+    cores, loops, engines, efficiencies = processors(), [], [], []
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "in")
         source.mkdir()

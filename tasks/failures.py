@@ -1,0 +1,63 @@
+"""What can go wrong in a run: what is worth another try, what ends it, what costs one image."""
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from models.images import ImageError
+from tasks import storage
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+_RETRY_FOR_S = 180.0
+_LONGEST_PAUSE_S = 20.0
+
+
+class RunAbortedError(RuntimeError):
+    """The store or the device failed in a way that would fail every image; the run must end."""
+
+
+def persistently(
+    action: Callable[[], T],
+    *,
+    for_s: float = _RETRY_FOR_S,
+    stop: threading.Event | None = None,
+) -> T:
+    """Try again while the store cannot be reached, with growing, jittered pauses.
+
+    Raises:
+        StorageUnavailableError: it could not be reached for `for_s` seconds, or until `stop`.
+    """
+    stop = stop or threading.Event()
+    deadline, pause = time.monotonic() + for_s, 0.5
+    while True:
+        try:
+            return action()
+        except storage.StorageUnavailableError as error:
+            if stop.is_set() or time.monotonic() + pause > deadline:
+                raise
+            log.warning("storage is unavailable, trying again in %.1f s: %s", pause, error)
+            stop.wait(pause * random.uniform(0.5, 1.5))  # noqa: S311 (jitter, not a secret)
+            pause = min(pause * 2, _LONGEST_PAUSE_S)
+
+
+def error_kind(error: Exception) -> str:
+    """The short, stable word for a failure that goes into `error_type`."""
+    if isinstance(error, ImageError):
+        return error.kind
+    if isinstance(error, storage.NotFoundError):
+        return "vanished"
+    if isinstance(error, storage.AccessDeniedError):
+        return "access_denied"
+    if isinstance(error, storage.StorageError):
+        return "storage"
+    return "out_of_memory" if isinstance(error, MemoryError) else type(error).__name__
+
+
+def explain(error: Exception) -> str:
+    """One sentence on a failure, without secrets."""
+    return storage.redact(str(error) or type(error).__name__)
