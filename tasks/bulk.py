@@ -253,9 +253,9 @@ class ShardRun:
             storage.StorageUnavailableError,
             storage.StorageFullError,
         ) as error:
-            # the same would happen to every other image; but where a.png is a file, only
-            # a.png/b.png cannot be written
-            if not isinstance(error.__cause__, NotADirectoryError):
+            # the same would happen to every other image; but where a.png is a file or a folder,
+            # only a.png/b.png or a.png itself cannot be written
+            if not isinstance(error.__cause__, NotADirectoryError | IsADirectoryError):
                 self._abort = self._abort or error
             raise
         image.output_bytes = len(data)
