@@ -3,7 +3,7 @@
 import io
 import json
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +29,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:torch.meshgrid"),  # of SwinIR's own code
     pytest.mark.filterwarnings("ignore:Initializing zero-element"),
 ]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def small_mill(scale: int = 2) -> Mill:

@@ -1,7 +1,6 @@
 """Laws of the image quality metrics, and the published protocol on a few pictures."""
 
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +20,6 @@ Array = NDArray[Any]
 
 IMAGES = Path(__file__).parent.parent / "images"
 PICTURES = sorted(p for p in IMAGES.rglob("*") if p.suffix in (".png", ".jpg"))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def noise(seed: int, *shape: int) -> Tensor:

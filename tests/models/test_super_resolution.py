@@ -1,7 +1,5 @@
 """Laws of our own networks: sizes as published, how far they see, what they start from."""
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 from torch import Tensor, nn
@@ -9,14 +7,6 @@ from torch import Tensor, nn
 from models.receptive_field import receptive_radius
 from models.resampling import bicubic_upscale
 from models.super_resolution import Mill, MillConfig, Scale, Srcnn, SrcnnConfig, small_init_
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def parameters(network: nn.Module) -> int:

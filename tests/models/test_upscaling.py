@@ -1,11 +1,9 @@
 """Laws of enlargement that every shipped model keeps, in every precision."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
 from models.tiling import place, tile_grid, window
@@ -18,14 +16,6 @@ Array = NDArray[Any]
 PRECISIONS: tuple[PrecisionChoice, ...] = ("fp32", "bf16")
 KINDS = ((1, "uint8"), (2, "uint8"), (3, "uint8"), (4, "uint8"), (1, "uint16"))
 SIZES = ((37, 45), (19, 53), (1, 1), (33, 17))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(params=PRECISIONS)
