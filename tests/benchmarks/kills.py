@@ -17,6 +17,9 @@ from tests.corpus import good_image
 _COMPARED = ("source", "source_etag", "source_bytes", "output", "output_bytes", "status")
 _COMPARED += ("width", "height", "output_width", "output_height", "model_digest", "config_digest")
 
+_WHILE_STARTING = 0.2  # the share of kills that comes before a run's first output
+_SECONDS_AN_IMAGE = 0.04
+
 
 @dataclass(frozen=True, kw_only=True)
 class KillOutcome:
@@ -88,10 +91,11 @@ def survive_kills(
     watcher, done, uncommitted = _Watcher(killed), 0, [0]
     while done < kills:
         process = _start(source, killed, shard_size, env)
-        before = watcher.looks
-        while process.poll() is None and watcher.looks == before:
-            time.sleep(0.02)  # the first output of this run: from here on it is at work
-        time.sleep(rng.uniform(0, 0.15 * images / (kills + 1)))
+        if rng.random() < _WHILE_STARTING:
+            time.sleep(rng.uniform(0, 5))
+        else:
+            _wait_for_output(process, watcher)
+            time.sleep(rng.uniform(0, _SECONDS_AN_IMAGE * images / (kills + 1)))
         if process.poll() is None:
             process.kill()
             done += 1
@@ -112,6 +116,13 @@ def survive_kills(
         most_done_twice=max(uncommitted),
         seconds=time.monotonic() - began,
     )
+
+
+def _wait_for_output(process: subprocess.Popen[bytes], watcher: _Watcher) -> None:
+    """Wait for the first output of this run: from then on it is at work."""
+    before = watcher.looks
+    while process.poll() is None and watcher.looks == before:
+        time.sleep(0.02)
 
 
 def _committed(destination: str) -> int:
@@ -147,13 +158,14 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--shard-size", type=int, default=10)
     arguments = parser.parse_args()
+    os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
     from prefect.settings import PREFECT_API_URL
     from prefect.testing.utilities import prefect_test_harness
 
     from tests.s3_server import s3_server
 
     with s3_server() as server, prefect_test_harness(server_startup_timeout=120):
-        os.environ.update(server.environment, PREFECT_SERVER_ANALYTICS_ENABLED="false")
+        os.environ.update(server.environment)
         env = {**os.environ, "PREFECT_API_URL": str(PREFECT_API_URL.value())}
         outcome = survive_kills(
             f"s3://{server.bucket}/kills",

@@ -6,10 +6,10 @@ lies in a local folder, 256 rows a part.
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -66,18 +66,33 @@ def _done_rows(indices: list[int], config: str, shard: int) -> Iterator[Manifest
         )
 
 
-def _peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+class _Growth:
+    """The most resident memory beyond what there was, sampled 50 times a second.
 
+    The kernel's own peak will not do: importing torch has been higher than planning ever gets.
+    """
 
-def _now_mb() -> float:
-    return float(psutil.Process().memory_info().rss) / 1e6
+    def __init__(self) -> None:
+        self._process = psutil.Process()
+        self._over = threading.Event()
+        self._before = self._most = self._process.memory_info().rss
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def _watch(self) -> None:
+        while not self._over.wait(0.02):
+            self._most = max(self._most, self._process.memory_info().rss)
+
+    def megabytes(self) -> float:
+        self._over.set()
+        self._thread.join()
+        return float(self._most - self._before) / 1e6
 
 
 def _measure(destination: str) -> None:
     """In a process of its own: what planning costs beyond what was imported and loaded before."""
     job = open_job(_request(destination))
-    before, began, cpu = _now_mb(), time.monotonic(), time.process_time()
+    growth, began, cpu = _Growth(), time.monotonic(), time.process_time()
     summary = dry_run(job, RunProgress())
     result = {
         "found": summary.found,
@@ -85,7 +100,7 @@ def _measure(destination: str) -> None:
         "to_do": summary.to_do,
         "seconds": round(time.monotonic() - began, 2),
         "cpu_s": round(time.process_time() - cpu, 2),
-        "memory_mb": round(_peak_mb() - before, 1),
+        "memory_mb": round(growth.megabytes(), 1),
     }
     sys.stdout.write(json.dumps(result))
 
