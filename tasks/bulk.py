@@ -32,7 +32,6 @@ from tasks.transform import BulkConfig, Judge, Provenance, Transform, memory_nee
 
 log = logging.getLogger(__name__)
 
-_READ_AHEAD = 32
 _IO_THREADS = 8
 
 
@@ -46,6 +45,7 @@ class _Image:
     grid: TileGrid | None = None
     output: PillowImage | None = None
     remaining: int = 0
+    ahead: int = 0
     reserved: int = 0
     error: Exception | None = None
     decode_s: float = 0.0
@@ -82,8 +82,11 @@ class ShardRun:
         self._on_row = on_row
         self._judge = judge
         self._budget = MemoryBudget(config.memory)
-        self._slots = threading.Semaphore(_READ_AHEAD)
-        self._tiles: TileQueue[_Image] = TileQueue(config.batch_pixels)
+        self._ahead = MemoryBudget(config.read_ahead_bytes)
+        self._slots = threading.Semaphore(config.in_flight)
+        self._tiles: TileQueue[_Image] = TileQueue(
+            config.batch_pixels, batch_most=config.batch_most, patience_s=config.patience_s
+        )
         self._rows: list[ManifestRow] = []
         self._abort: Exception | None = None
         self._lock = threading.Lock()
@@ -112,8 +115,10 @@ class ShardRun:
                 if self._stop.is_set() or self._abort is not None:
                     self._slots.release()
                     break
-                self._submit(self._readers, self._read, _Image(source=source))
-            for _ in range(_READ_AHEAD):  # every slot back: every image has its row
+                image = _Image(source=source, ahead=max(source.size, 0))
+                self._ahead.acquire(image.ahead)
+                self._submit(self._readers, self._read, image)
+            for _ in range(self._config.in_flight):  # every slot back: every image has its row
                 self._slots.acquire()
         self._tiles.close()
         for thread in runners:
@@ -170,6 +175,8 @@ class ShardRun:
         began = time.thread_time()
         picture = decode(data)
         image.data = None
+        self._ahead.release(image.ahead)
+        image.ahead = 0
         image.decode_s = time.thread_time() - began
         for remark in picture.remarks:
             log.info("%s: %s", image.source.uri, remark)
@@ -263,6 +270,9 @@ class ShardRun:
 
     def _fail(self, image: _Image, error: Exception) -> None:
         if isinstance(error, storage.StorageUnavailableError):
+            if self._stop.is_set():  # it was not waited for: the next run's
+                self._release(image)
+                return
             self._abort = self._abort or error
         elif not isinstance(error, ImageError | storage.StorageError | MemoryError):
             log.error("%s: unexpected", image.source.uri, exc_info=error)
@@ -285,6 +295,7 @@ class ShardRun:
                 return
             image.finished = True
         image.data = image.picture = image.output = None
+        self._ahead.release(image.ahead)
         self._budget.release(image.reserved)
         self._slots.release()
 

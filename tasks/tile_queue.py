@@ -8,9 +8,6 @@ from typing import Generic, TypeVar
 Job = TypeVar("Job")
 Shape = tuple[int, int, int, str]
 
-_MAX_BATCH = 64
-_PATIENCE_S = 0.02
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Batch(Generic[Job]):
@@ -24,17 +21,25 @@ class Batch(Generic[Job]):
 
 
 class TileQueue(Generic[Job]):
-    """Hands out full batches first, and what there is when no more comes for a moment."""
+    """Hands out full batches first, and what there is when no more comes for a moment.
 
-    def __init__(self, batch_pixels: int) -> None:
+    Args:
+        batch_pixels: pixels of a batch, if that is not fewer than one window.
+        batch_most: windows of a batch.
+        patience_s: how long to wait for a batch to become full.
+    """
+
+    def __init__(self, batch_pixels: int, *, batch_most: int, patience_s: float) -> None:
         self._batch_pixels = batch_pixels
+        self._batch_most = batch_most
+        self._patience_s = patience_s
         self._waiting: dict[Shape, deque[tuple[Job, int]]] = {}
         self._closed = False
         self._changed = threading.Condition()
 
     def batch_size(self, shape: Shape) -> int:
         """How many windows of (height, width, channels, dtype) go into one batch."""
-        return max(1, min(_MAX_BATCH, self._batch_pixels // (shape[0] * shape[1])))
+        return max(1, min(self._batch_most, self._batch_pixels // (shape[0] * shape[1])))
 
     def put(self, job: Job, shape: Shape, count: int) -> None:
         """Add the `count` tiles of a job."""
@@ -52,7 +57,7 @@ class TileQueue(Generic[Job]):
     def take(self) -> Batch[Job] | None:
         """The next batch; waits for one; None when the queue is closed and empty."""
         with self._changed:
-            patient = True
+            patient = self._patience_s > 0
             while True:
                 shape = self._full_shape()
                 if shape is None and self._waiting and (self._closed or not patient):
@@ -61,8 +66,8 @@ class TileQueue(Generic[Job]):
                     return self._cut(shape)
                 if self._closed:
                     return None
-                woken = self._changed.wait(_PATIENCE_S if self._waiting else None)
-                patient = woken or not self._waiting
+                woken = self._changed.wait(self._patience_s if self._waiting else None)
+                patient = self._patience_s > 0 and (woken or not self._waiting)
 
     def _full_shape(self) -> Shape | None:
         full = (s for s, queue in self._waiting.items() if len(queue) >= self.batch_size(s))

@@ -34,17 +34,27 @@ Judge = Callable[[Source, Pixels], tuple[float | None, float | None]]
 class BulkConfig:
     """How a shard is run. Nothing here changes a pixel.
 
-    `tile` is the largest tile side in source pixels; `batch_pixels` source pixels go to the device
-    at once; `workers` threads each for decoding and encoding, `runners` for the transform;
-    `memory` is the byte budget of images in flight, `memory_limit` the most a single one may need.
+    The defaults are a CPU's: one tile at a time to each of `runners` threads, small ones in pairs.
+    `tile` is the largest tile side in source pixels; `workers` threads each decode and encode.
     """
 
     tile: int = 192
-    batch_pixels: int = 256 * 256
+    batch_pixels: int = 224 * 224
+    """Source pixels that go to the device at once, if a single window is not more."""
+    batch_most: int = 2
+    """Windows that do. A batch is padded to its full size, so more wait and waste more."""
+    patience_s: float = 0.0
+    """How long a batch waits to become full."""
     workers: int = 2
     runners: int = 1
+    in_flight: int = 32
+    """Images between their reading and their row."""
+    read_ahead_bytes: int = 256 * 2**20
+    """Bytes of encoded sources that were read and not yet decoded."""
     memory: int = 2**30
+    """Bytes of all images from decoding to writing; one that needs more goes alone."""
     memory_limit: int = 8 * 2**30
+    """Bytes that a single image may need; beyond that it fails."""
     prepare_thread: Callable[[], None] = lambda: None
     clock: Callable[[], float] = time.thread_time
 

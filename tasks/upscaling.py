@@ -27,7 +27,6 @@ log = logging.getLogger(__name__)
 PIXELS_VERSION = 1
 """Part of every config digest: raise it when the same parameters give other pixels than before."""
 
-_BATCH_PIXELS = {"cpu": 224 * 224, "cuda": 16 * 280 * 280}
 _MEMORY_SHARE = 0.35
 _MEMORY_MOST = 2 * 2**30
 
@@ -194,13 +193,19 @@ def engine_config(model: LoadedModel, tile: int) -> BulkConfig:
     available = psutil.virtual_memory().available
     common = BulkConfig(
         tile=tile,
-        batch_pixels=_BATCH_PIXELS[device],
         workers=cores,
         memory=min(_MEMORY_MOST, int(available * _MEMORY_SHARE)),
         memory_limit=int(available * 0.8),
     )
     if device == "cuda":
-        return replace(common, clock=time.perf_counter)  # the thread only waits for the device
+        return replace(
+            common,
+            batch_pixels=16 * 256 * 256,
+            batch_most=64,
+            patience_s=0.02,
+            in_flight=256,
+            clock=time.perf_counter,  # the thread only waits for the device
+        )
     return replace(common, runners=cores, prepare_thread=lambda: torch.set_num_threads(1))
 
 

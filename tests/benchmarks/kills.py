@@ -7,7 +7,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self
 
 from models.images import ImageError, decode
 from tasks import storage
@@ -44,7 +46,15 @@ class _Watcher:
         self._destination = destination
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Self:
         self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+        self._look()
 
     def _watch(self) -> None:
         while not self._over.wait(0.05):
@@ -65,11 +75,6 @@ class _Watcher:
             except ImageError:
                 self.half += 1
 
-    def stop(self) -> None:
-        self._over.set()
-        self._thread.join()
-        self._look()
-
 
 def survive_kills(
     place: str, *, images: int, shard_size: int, kills: int, env: dict[str, str], seed: int
@@ -88,23 +93,23 @@ def survive_kills(
     c.put(source, pictures)
     began = time.monotonic()
     _run(source, whole, shard_size, env)
-    watcher, done, uncommitted = _Watcher(killed), 0, [0]
-    while done < kills:
-        process = _start(source, killed, shard_size, env)
-        if rng.random() < _WHILE_STARTING:
-            time.sleep(rng.uniform(0, 5))
-        else:
-            _wait_for_output(process, watcher)
-            time.sleep(rng.uniform(0, _SECONDS_AN_IMAGE * images / (kills + 1)))
-        if process.poll() is None:
-            process.kill()
-            done += 1
-        process.communicate()
-        if process.returncode == 0:
-            break
-        uncommitted.append(len(c.outputs(killed)) - _committed(killed))
-    _run(source, killed, shard_size, env)
-    watcher.stop()
+    done, uncommitted = 0, [0]
+    with _Watcher(killed) as watcher:
+        while done < kills:
+            process = _start(source, killed, shard_size, env)
+            if rng.random() < _WHILE_STARTING:
+                time.sleep(rng.uniform(0, 5))
+            else:
+                _wait_for_output(process, watcher)
+                time.sleep(rng.uniform(0, _SECONDS_AN_IMAGE * images / (kills + 1)))
+            if process.poll() is None:
+                process.kill()
+                done += 1
+            process.communicate()
+            if process.returncode == 0:
+                break
+            uncommitted.append(_uncommitted(killed))
+        _run(source, killed, shard_size, env)
     made = c.manifest(killed).num_rows
     expected, got = c.current_rows(whole), c.current_rows(killed)
     return KillOutcome(
@@ -125,11 +130,17 @@ def _wait_for_output(process: subprocess.Popen[bytes], watcher: _Watcher) -> Non
         time.sleep(0.02)
 
 
-def _committed(destination: str) -> int:
-    try:
-        return len(c.current_rows(destination))
-    except storage.NotFoundError:
-        return 0  # killed before its first shard was finished
+def _uncommitted(destination: str) -> int:
+    """Outputs that no manifest part knows; a run may be killed before its first of either."""
+
+    def there(count: Callable[[], int]) -> int:
+        try:
+            return count()
+        except storage.NotFoundError:
+            return 0
+
+    outputs = there(lambda: len(c.outputs(destination)))
+    return outputs - there(lambda: len(c.current_rows(destination)))
 
 
 def _compared(rows: dict[str, dict[str, object]]) -> list[tuple[object, ...]]:

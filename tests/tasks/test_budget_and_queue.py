@@ -142,6 +142,10 @@ def drained(queue: TileQueue[str]) -> list[BatchOf]:
     return batches
 
 
+def tile_queue(pixels: int, patience_s: float = 0.02) -> TileQueue[str]:
+    return TileQueue[str](pixels, batch_most=64, patience_s=patience_s)
+
+
 @pytest.mark.parametrize(
     ("pixels", "shape", "size"),
     [(1600, SMALL, 16), (1600, LARGE, 4), (399, LARGE, 1), (1, LARGE, 1), (10**9, SMALL, 64)],
@@ -149,11 +153,11 @@ def drained(queue: TileQueue[str]) -> list[BatchOf]:
 def test_a_batch_holds_as_many_windows_as_fit_and_at_least_one(
     pixels: int, shape: Shape, size: int
 ) -> None:
-    assert TileQueue[str](pixels).batch_size(shape) == size
+    assert tile_queue(pixels).batch_size(shape) == size
 
 
 def test_full_batches_come_before_partial_ones_that_waited_longer() -> None:
-    queue = TileQueue[str](400)
+    queue = tile_queue(400)
     queue.put("early", SMALL, 3)
     queue.put("full", LARGE, 1)
     batch = queue.take()
@@ -162,7 +166,7 @@ def test_full_batches_come_before_partial_ones_that_waited_longer() -> None:
 
 
 def test_tiles_of_several_images_fill_one_batch_in_order() -> None:
-    queue = TileQueue[str](400)
+    queue = tile_queue(400)
     queue.put("a", SMALL, 3)
     queue.put("b", SMALL, 3)
     batch = queue.take()
@@ -171,7 +175,7 @@ def test_tiles_of_several_images_fill_one_batch_in_order() -> None:
 
 
 def test_a_partial_batch_comes_after_a_moment_and_says_the_full_size() -> None:
-    queue = TileQueue[str](400)
+    queue = tile_queue(400)
     queue.put("a", SMALL, 3)
     began = time.monotonic()
     batch = queue.take()
@@ -181,8 +185,19 @@ def test_a_partial_batch_comes_after_a_moment_and_says_the_full_size() -> None:
     assert 0.01 <= time.monotonic() - began < 5
 
 
+def test_without_patience_a_partial_batch_comes_at_once() -> None:
+    queue = tile_queue(400, patience_s=0)
+    queue.put("a", SMALL, 3)
+    queue.put("b", LARGE, 1)
+    batches = [queue.take(), queue.take()]
+    assert [b.tiles for b in batches if b is not None] == [
+        [("b", 0)],
+        [("a", 0), ("a", 1), ("a", 2)],
+    ]
+
+
 def test_a_batch_is_waited_for() -> None:
-    queue = TileQueue[str](400)
+    queue = tile_queue(400)
     taken: list[BatchOf | None] = []
 
     def put() -> None:
@@ -195,7 +210,7 @@ def test_a_batch_is_waited_for() -> None:
 
 
 def test_closing_wakes_a_taker_that_waits_for_nothing() -> None:
-    queue = TileQueue[str](400)
+    queue = tile_queue(400)
     taken: list[BatchOf | None] = []
 
     def close() -> None:
@@ -213,7 +228,7 @@ jobs = st.lists(st.tuples(st.sampled_from([SMALL, LARGE]), st.integers(1, 15)), 
 def test_every_tile_comes_once_in_batches_of_one_shape(
     jobs: list[tuple[Shape, int]], pixels: int
 ) -> None:
-    queue = TileQueue[str](pixels)
+    queue = tile_queue(pixels)
     for number, (shape, count) in enumerate(jobs):
         queue.put(str(number), shape, count)
     queue.close()
@@ -229,7 +244,7 @@ def test_every_tile_comes_once_in_batches_of_one_shape(
 
 @pytest.mark.parametrize("seed", range(2))
 def test_every_tile_comes_once_from_many_threads(seed: int) -> None:
-    queue = TileQueue[str](500)
+    queue = tile_queue(500)
     taken: list[tuple[str, int]] = []
 
     def put(number: int) -> Callable[[], None]:
