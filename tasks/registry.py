@@ -88,31 +88,29 @@ def load_model(ref: str | None, scale: int | None, precision: PrecisionChoice) -
         ModelError: no such model, a scale that is not the model's, a damaged checkpoint.
         StorageError: the checkpoint cannot be read.
     """
+    check_model(ref, scale)
+    name = ref or f"mill-x{scale or 4}"
     with _loading:
-        key = (ref or "", scale, precision, _version(ref))
+        key = (name, scale or 4 if name == "bicubic" else None, precision, _version(name))
         if key not in _loaded:
-            _loaded[key] = _load(ref, scale, precision)
-        return _loaded[key]
+            _loaded[key] = _load(name, scale or 4, precision)
+        model = _loaded[key]
+    if scale not in (None, model.upscaler.scale):
+        raise ModelError(f"{name} enlarges {model.upscaler.scale} times, got scale {scale}")
+    return model
 
 
-def _version(ref: str | None) -> str:
+def _version(name: str) -> str:
     """The etag of a checkpoint in a store, so that one written anew is loaded anew."""
-    if ref is None or ref in shipped_models():
-        return ""
-    try:
-        return storage.stat(storage.normalise(ref)).etag
-    except storage.NotFoundError:
-        return ""  # loading says what is wrong
+    return "" if name in shipped_models() else storage.stat(storage.normalise(name)).etag
 
 
-def _load(ref: str | None, scale: int | None, precision: PrecisionChoice) -> LoadedModel:
+def _load(name: str, bicubic_scale: int, precision: PrecisionChoice) -> LoadedModel:
     from models.checkpoints import load_upscaler
     from models.upscaling import bicubic_upscaler
 
-    check_model(ref, scale)
-    name = ref or f"mill-x{scale or 4}"
     if name == "bicubic":
-        upscaler = bicubic_upscaler(scale or 4)
+        upscaler = bicubic_upscaler(bicubic_scale)
         return LoadedModel(name=name, digest="built-in", upscaler=upscaler)
     shipped = name in shipped_models()
     data = _shipped(name) if shipped else storage.read(storage.normalise(name))
@@ -121,8 +119,6 @@ def _load(ref: str | None, scale: int | None, precision: PrecisionChoice) -> Loa
         card = read_card(data) if shipped else None
     except CheckpointError as error:
         raise ModelError(str(error)) from error
-    if scale is not None and scale != upscaler.scale:
-        raise ModelError(f"{name} enlarges {upscaler.scale} times, got scale {scale}")
     digest = hashlib.sha256(data).hexdigest()[:16]
     return LoadedModel(name=name, digest=digest, upscaler=_on_device(upscaler, card, precision))
 
