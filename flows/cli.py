@@ -182,8 +182,9 @@ def main() -> None:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
-    # Pillow warns of odd metadata; what that costs an image stands in its row or in the log
-    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+    # Pillow warns of odd metadata, which stands in an image's row or in the log; torch, now and
+    # then, of its own kernels while it is imported. Neither is anything that a user can act on.
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"(PIL|torch|torchvision)\b")
     app()
 
 

@@ -98,7 +98,7 @@ class TestTheCommand:
         base = ("upscale", source, destination, "--model", "bicubic", "--max-failed")
         code, _, err = _result(_command(*base, "0.1", env=prefect_environment))
         assert code == 3
-        assert err.startswith("pixelmill: 1 image failed")
+        assert err.startswith("pixelmill: 1 image failed"), err
         assert err.count("\n") == 1
         assert _result(_command(*base, "0.5", env=prefect_environment))[0] == 0
 
