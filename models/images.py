@@ -171,7 +171,7 @@ def _read_exif(image: ImageFile) -> tuple[int, bytes | None, tuple[str, ...]]:
 def encode(picture: Picture, format: Format) -> bytes:  # noqa: A002 - the field's own name for it
     """File bytes of a picture, the same for the same picture; see `save`."""
     image = _image(picture.pixels)
-    return bytes(save(image, format, icc=picture.icc, exif=picture.exif))
+    return save(image, format, icc=picture.icc, exif=picture.exif)
 
 
 def blank(height: int, width: int, channels: int, dtype: np.dtype[Any]) -> Image.Image:
@@ -200,7 +200,7 @@ def save(
     *,
     icc: bytes | None = None,
     exif: bytes | None = None,
-) -> memoryview:
+) -> bytes:
     """File bytes of an image made by `blank`, the same for the same image.
 
     PNG is lossless, 16-bit gray included. WebP (quality 90) and JPEG (quality 95, 4:4:4) hold
@@ -228,7 +228,7 @@ def save(
         raise ImageError(
             "not_encodable", f"{size} could not be written as {format}: {error}"
         ) from error
-    return buffer.getbuffer()
+    return buffer.getvalue()
 
 
 def _save_options(

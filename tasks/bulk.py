@@ -40,7 +40,7 @@ class _Image:
     """One image on its way through the stages."""
 
     source: Source
-    data: bytes | memoryview | None = None
+    data: bytes | None = None
     picture: Picture | None = None
     grid: TileGrid | None = None
     output: PillowImage | None = None
@@ -161,7 +161,7 @@ class ShardRun:
         self._submit(self._decoders, self._decode, image)
 
     def _decode(self, image: _Image) -> None:
-        data = bytes(image.data or b"")
+        data = image.data or b""
         header = read_header(data)
         needed = memory_needed(header, self._transform.scale, len(data))
         if needed > self._config.memory_limit:
