@@ -7,29 +7,19 @@ needs them really runs.
 import logging
 import os
 import sys
-import threading
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from flows.terminal import explained, in_background, quiet_prefect
 
 if TYPE_CHECKING:
     from tasks.runs import RunSummary
     from tasks.upscaling import UpscaleRequest
-
-_FAILED, _WRONG_COMMAND, _TOO_MANY_FAILED = 1, 2, 3
-
-_PREFECT_DEFAULTS = {
-    "PREFECT_LOGGING_LEVEL": "CRITICAL",  # errors are reported here, in one sentence
-    "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-    "DO_NOT_TRACK": "1",
-}
 
 app = typer.Typer(
     name="pixelmill",
@@ -111,11 +101,11 @@ def upscale(
         reference=reference,
         engine=engine.value,
     )
-    with _explained():
+    with explained():
         check_request(request)
         # the server of Prefect starts in a process of its own: torch is imported meanwhile
-        _in_background(lambda: _preload(request))
-        _quiet_prefect()
+        in_background(lambda: _preload(request))
+        quiet_prefect()
         from flows.upscale import upscale as flow
 
         summary = flow(**asdict(request), dry_run=dry_run)
@@ -132,10 +122,6 @@ def _preload(request: "UpscaleRequest") -> None:
         load_model(request.model, request.scale, request.precision)
 
 
-def _in_background(work: Callable[[], None]) -> None:
-    threading.Thread(target=work, name="preload", daemon=True).start()
-
-
 def _planned(summary: "RunSummary") -> str:
     left_out = ", ".join(f"{n} {reason}" for reason, n in sorted(summary.left_out.items()))
     to_do = summary.to_do
@@ -143,36 +129,6 @@ def _planned(summary: "RunSummary") -> str:
         f"{summary.found} images found, {summary.already_done} done already, {to_do} to do;"
         f" left out: {left_out or 'nothing'}; nothing was written to {summary.destination}"
     )
-
-
-def _quiet_prefect() -> None:
-    """Defaults for a command in a terminal; what the user has set stays."""
-    for name, value in _PREFECT_DEFAULTS.items():
-        os.environ.setdefault(name, value)
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Turn an error that a user can act on into one sentence and an exit code."""
-    from tasks.failures import RunAbortedError
-    from tasks.registry import ModelError
-    from tasks.runs import StoppedError, TooManyFailedError
-    from tasks.storage import InvalidUriError, StorageError
-    from tasks.upscaling import RequestError
-
-    try:
-        yield
-    except TooManyFailedError as error:
-        _leave(_TOO_MANY_FAILED, error)
-    except (RequestError, ModelError, InvalidUriError) as error:
-        _leave(_WRONG_COMMAND, error)
-    except (StorageError, RunAbortedError, StoppedError, ValueError) as error:
-        _leave(_FAILED, error)
-
-
-def _leave(code: int, error: Exception) -> NoReturn:
-    typer.echo(f"pixelmill: {error}", err=True)
-    raise typer.Exit(code)
 
 
 def main() -> None:

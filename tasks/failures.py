@@ -17,6 +17,10 @@ _RETRY_FOR_S = 180.0
 _LONGEST_PAUSE_S = 20.0
 
 
+class RequestError(ValueError):
+    """The request itself is wrong; nothing was done."""
+
+
 class RunAbortedError(RuntimeError):
     """The store or the device failed in a way that would fail every image; the run must end."""
 

@@ -17,6 +17,7 @@ from models.pixels import Pixels
 from tasks import collection, storage
 from tasks.bulk import ShardRun
 from tasks.collection import OutputFormat, PlanConfig, Shard, Source
+from tasks.failures import RequestError
 from tasks.registry import LoadedModel, PrecisionChoice, check_model, load_model
 from tasks.runs import RunProgress, RunSummary, new_run_id, software_versions, summarise
 from tasks.tables import ManifestRow, RunRow
@@ -29,10 +30,6 @@ PIXELS_VERSION = 1
 
 _MEMORY_SHARE = 0.35
 _MEMORY_MOST = 2 * 2**30
-
-
-class RequestError(ValueError):
-    """The request itself is wrong; nothing was done."""
 
 
 @dataclass(frozen=True, kw_only=True)

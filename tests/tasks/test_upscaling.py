@@ -8,10 +8,10 @@ import pytest
 
 from models.images import decode
 from tasks import storage
+from tasks.failures import RequestError
 from tasks.registry import ModelError
 from tasks.runs import RunProgress, StoppedError, TooManyFailedError, checked
 from tasks.upscaling import (
-    RequestError,
     check_request,
     dry_run,
     open_job,

@@ -1,0 +1,53 @@
+"""What every command of `pixelmill` shares: quiet servers, errors in one sentence, exit codes."""
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+import typer
+
+_FAILED, _WRONG_COMMAND, _TOO_MANY_FAILED = 1, 2, 3
+
+_PREFECT_DEFAULTS = {
+    "PREFECT_LOGGING_LEVEL": "CRITICAL",  # errors are reported here, in one sentence
+    "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "DO_NOT_TRACK": "1",
+}
+
+
+def in_background(work: Callable[[], None]) -> None:
+    """Do something while a server starts; nobody waits for it."""
+    threading.Thread(target=work, name="preload", daemon=True).start()
+
+
+def quiet_prefect() -> None:
+    """Defaults for a command in a terminal; what the user has set stays."""
+    for name, value in _PREFECT_DEFAULTS.items():
+        os.environ.setdefault(name, value)
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn an error that a user can act on into one sentence and an exit code."""
+    from tasks.failures import RequestError, RunAbortedError
+    from tasks.registry import ModelError
+    from tasks.runs import StoppedError, TooManyFailedError
+    from tasks.storage import InvalidUriError, StorageError
+
+    try:
+        yield
+    except TooManyFailedError as error:
+        _leave(_TOO_MANY_FAILED, error)
+    except (RequestError, ModelError, InvalidUriError) as error:
+        _leave(_WRONG_COMMAND, error)
+    except (StorageError, RunAbortedError, StoppedError, ValueError) as error:
+        _leave(_FAILED, error)
+
+
+def _leave(code: int, error: Exception) -> NoReturn:
+    typer.echo(f"pixelmill: {error}", err=True)
+    raise typer.Exit(code)
