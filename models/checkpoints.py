@@ -3,6 +3,7 @@
 import io
 import json
 import pickle
+from collections.abc import Mapping
 
 import torch
 from safetensors import SafetensorError
@@ -17,12 +18,54 @@ from models.upscaling import RADIUS_LIMIT, Upscaler, luma_upscaler
 
 
 def write_checkpoint(network: nn.Module, card: Card) -> bytes:
-    """Serialise weights and card as safetensors."""
+    """Serialise weights and card as safetensors; equal ones give equal bytes."""
     tensors = {name: value.contiguous() for name, value in network.state_dict().items()}
     body = {"config": card.config, "metrics": card.metrics}
-    return save_safetensors(
-        tensors, metadata={"architecture": card.architecture, "card": json.dumps(body)}
-    )
+    said = {"architecture": card.architecture, "card": json.dumps(body, sort_keys=True)}
+    return _canonical(save_safetensors(tensors, metadata=said))
+
+
+def _canonical(data: bytes) -> bytes:
+    """The same file with its header's keys in order: safetensors writes metadata in any order."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8:end]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)  # tensors begin at a multiple of 8
+    return len(header).to_bytes(8, "little") + header + data[end:]
+
+
+def network_of(architecture: str, config: Mapping[str, object]) -> nn.Module:
+    """The network of a card, with weights that mean nothing yet.
+
+    Raises:
+        CheckpointError: no such architecture, or it has no such config.
+    """
+    if architecture not in SYSTEMS:
+        known = ", ".join(sorted(SYSTEMS))
+        raise CheckpointError(f"the architecture is {architecture!r}, this version knows: {known}")
+    system = SYSTEMS[architecture]
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in config.items()}
+    try:
+        return system.build(system.config(**values))
+    except (RuntimeError, TypeError, ValueError, ArithmeticError) as error:
+        raise CheckpointError(f"the {architecture} is damaged: {_reason(error)}") from error
+
+
+def take_weights_(network: nn.Module, data: bytes) -> tuple[int, int]:
+    """Copy a checkpoint's tensors into the network where name and shape are the same.
+
+    So a network for another scale takes over all but its last layer.
+
+    Returns:
+        How many tensors were taken, and of how many.
+    Raises:
+        CheckpointError: none fits.
+    """
+    own, given = network.state_dict(), load_safetensors(data)
+    fit = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
+    if not fit:
+        raise CheckpointError("no tensor of the checkpoint has a place in the network")
+    network.load_state_dict({**own, **fit})
+    return len(fit), len(own)
 
 
 def load_upscaler(data: bytes, *, name: str) -> Upscaler:
@@ -51,20 +94,14 @@ def _looks_like_safetensors(data: bytes) -> bool:
 
 
 def _load_own(data: bytes, card: Card, name: str) -> Upscaler:
-    if card.architecture not in SYSTEMS:
-        known = ", ".join(sorted(SYSTEMS))
-        raise CheckpointError(
-            f"{name} is of the architecture {card.architecture!r}, this version knows: {known}"
-        )
-    system = SYSTEMS[card.architecture]
     try:
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in card.config.items()}
-        config = system.config(**values)
-        network = system.build(config)
+        network = network_of(card.architecture, card.config)
         network.load_state_dict(load_safetensors(data))
-    except (SafetensorError, RuntimeError, TypeError, ValueError, ArithmeticError) as error:
+    except CheckpointError as error:
+        raise CheckpointError(f"{name}: {error}") from error
+    except (SafetensorError, RuntimeError) as error:
         raise CheckpointError(f"{name} is damaged: {_reason(error)}") from error
-    return luma_upscaler(name, network, scale=config.scale)
+    return luma_upscaler(name, network, scale=card.config["scale"])
 
 
 def _reason(error: Exception) -> str:

@@ -21,6 +21,8 @@ def receptive_radius(network: nn.Module, *, channels: int, scale: int, limit: in
     with torch.no_grad():
         for parameter in probe.parameters():
             parameter.abs_().add_(1e-3)
+            if parameter.ndim > 1:  # a sum of about 1 a map, or tanh and its like would saturate
+                parameter.mul_(len(parameter) / parameter.sum())
     side = 2 * limit + 1
     x = torch.ones((1, channels, side, side), dtype=torch.float64, requires_grad=True)
     y: Tensor = probe(x)

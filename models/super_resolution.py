@@ -117,3 +117,23 @@ def small_init_(network: Mill, generator: torch.Generator) -> None:
                 nn.init.zeros_(module.bias)
     with torch.no_grad():
         network.tail.weight.mul_(0.1)
+
+
+def srcnn_init_(network: Srcnn, generator: torch.Generator) -> None:
+    """Draw weights in place so that training starts from bicubic: the first map hands it on.
+
+    The rest is He's for rectifiers; the reconstruction's share is small.
+    """
+    with torch.no_grad():
+        for conv in (network.extract, network.map, network.reconstruct):
+            nn.init.kaiming_normal_(conv.weight, nonlinearity="relu", generator=generator)
+            if conv is network.reconstruct:
+                conv.weight.mul_(0.02)
+            if conv.bias is not None:
+                nn.init.zeros_(conv.bias)
+            middle = conv.kernel_size[0] // 2
+            if conv is network.reconstruct:
+                conv.weight[:, 0] = 0.0
+            else:
+                conv.weight[0] = 0.0
+            conv.weight[0, 0, middle, middle] = 1.0

@@ -1,23 +1,78 @@
 """The one table of systems: the name in a checkpoint -> its config and how to build it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, get_args
 
+import torch
 from torch import nn
 
-from models.super_resolution import Mill, MillConfig, Srcnn, SrcnnConfig
+from models.classic_upscalers import (
+    Espcn,
+    EspcnConfig,
+    Fsrcnn,
+    FsrcnnConfig,
+    ResidualFcn,
+    ResidualFcnConfig,
+    classic_init_,
+)
+from models.super_resolution import (
+    Mill,
+    MillConfig,
+    Scale,
+    Srcnn,
+    SrcnnConfig,
+    small_init_,
+    srcnn_init_,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class System:
-    """One architecture: the type of its config, and config -> network."""
+    """One architecture: the type of its config, config -> network, and the weights to begin with.
+
+    `initialise` draws the network's weights in place, so that training starts near bicubic.
+    """
 
     config: type[Any]
     build: Callable[[Any], nn.Module]
+    initialise: Callable[[Any, torch.Generator], None]
 
 
 SYSTEMS: dict[str, System] = {
-    "mill": System(config=MillConfig, build=Mill),
-    "srcnn": System(config=SrcnnConfig, build=Srcnn),
+    "mill": System(config=MillConfig, build=Mill, initialise=small_init_),
+    "srcnn": System(config=SrcnnConfig, build=Srcnn, initialise=srcnn_init_),
+    "espcn": System(config=EspcnConfig, build=Espcn, initialise=classic_init_),
+    "fsrcnn": System(config=FsrcnnConfig, build=Fsrcnn, initialise=classic_init_),
+    "residual_fcn": System(config=ResidualFcnConfig, build=ResidualFcn, initialise=classic_init_),
 }
+
+PRESETS: dict[str, tuple[str, Any]] = {
+    "mill": ("mill", MillConfig(width=32, blocks=4)),
+    "mill-small": ("mill", MillConfig(width=16, blocks=4)),
+    "mill-medium": ("mill", MillConfig(width=24, blocks=4)),
+    "mill-large": ("mill", MillConfig(width=64, blocks=12)),
+    "srcnn-9-1-5": ("srcnn", SrcnnConfig(kernels=(9, 1, 5))),
+    "srcnn-9-5-5": ("srcnn", SrcnnConfig(kernels=(9, 5, 5))),
+    "espcn": ("espcn", EspcnConfig()),
+    "fsrcnn": ("fsrcnn", FsrcnnConfig()),
+    "residual-bicubic": ("residual_fcn", ResidualFcnConfig(upsampling="bicubic")),
+    "residual-unpool": ("residual_fcn", ResidualFcnConfig(upsampling="unpool")),
+    "residual-transposed": ("residual_fcn", ResidualFcnConfig(upsampling="transposed")),
+    "residual-pixelshuffle": ("residual_fcn", ResidualFcnConfig(upsampling="pixelshuffle")),
+}
+"""What a user can train by name: (architecture, config); the scale is put in by `preset`."""
+
+
+def preset(name: str, scale: int) -> tuple[str, Any]:
+    """The architecture and the config behind a preset's name, at a scale.
+
+    Raises:
+        ValueError: there is no such preset or scale.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"a network must be one of {', '.join(PRESETS)}, got {name!r}")
+    if scale not in get_args(Scale):
+        raise ValueError(f"scale must be 2, 3 or 4, got {scale}")
+    architecture, config = PRESETS[name]
+    return architecture, replace(config, scale=scale)

@@ -133,7 +133,7 @@ def test_bits_flipped_in_the_header_are_refused_or_harmless(seed: int) -> None:
 def test_an_unknown_architecture_of_ours_is_refused_by_name() -> None:
     sentence = refusal(write_checkpoint(small_mill(), card("miller")))
     assert "'miller'" in sentence
-    assert "mill, srcnn" in sentence
+    assert "espcn, fsrcnn, mill, residual_fcn, srcnn" in sentence
 
 
 @pytest.mark.parametrize(
