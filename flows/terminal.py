@@ -44,7 +44,7 @@ def explained() -> Iterator[None]:
         _leave(_TOO_MANY_FAILED, error)
     except (RequestError, ModelError, InvalidUriError) as error:
         _leave(_WRONG_COMMAND, error)
-    except (StorageError, RunAbortedError, StoppedError, ValueError) as error:
+    except (StorageError, RunAbortedError, StoppedError, ValueError, ArithmeticError) as error:
         _leave(_FAILED, error)
 
 

@@ -35,6 +35,8 @@ def upscale(
     max_failed: Annotated[float, Field(ge=0, le=1)] = 0.1,
     reference: str | None = None,
     engine: Literal["local"] = "local",
+    registry: str | None = None,
+    redo_outdated: bool = False,
     dry_run: bool = False,
 ) -> RunSummary:
     """Upscale every image of a collection that is not done yet.
@@ -43,7 +45,8 @@ def upscale(
         source: A prefix or folder, a glob, one image, or a Parquet/CSV list with a `uri` column.
         destination: Where images, manifest and the run's record go; any URI that fsspec opens.
         scale: How much larger: 2, 3 or 4 for mill, 2 to 8 for bicubic; by default the model's.
-        model: A shipped name (bicubic, mill-x4, ...) or the URI of a checkpoint.
+        model: A shipped name (bicubic, mill-x4, ...), NAME (its champion) or NAME@VERSION in the
+            registry, or the URI of a checkpoint.
         format: What to write; keep means the source's own, where it can be written.
         precision: auto takes bfloat16 where it is fast and costs less than 0.01 dB.
         tile: The largest tile side in source pixels; smaller needs less memory.
@@ -53,6 +56,8 @@ def upscale(
         max_failed: The share of failed images from which on the run counts as failed.
         reference: High-resolution originals at the same paths, to measure PSNR and SSIM with.
         engine: local runs the shards in this process.
+        registry: Where trained models are; by default what PIXELMILL_REGISTRY says.
+        redo_outdated: Do again what another version of the model made than today's champion.
         dry_run: Only plan: count what there is, what is done and what is to do.
     """
     request = UpscaleRequest(
@@ -69,6 +74,8 @@ def upscale(
         max_failed=max_failed,
         reference=reference,
         engine=engine,
+        registry=registry,
+        redo_outdated=redo_outdated,
     )
     job, progress = upscaling.open_job(request), RunProgress()
     if dry_run:

@@ -224,12 +224,19 @@ def _state(status: str, etag: str, config_digest: str) -> bytes:
     return _digest("\0".join((status, etag, config_digest)), 8)
 
 
-def read_done(destination: str) -> DoneIndex:
+def config_of_model(config_digest: str, model_digest: str) -> str:
+    """What to plan with against `read_done(..., by_model=True)`: this config by this model only."""
+    return f"{config_digest}+{model_digest}"
+
+
+def read_done(destination: str, *, by_model: bool = False) -> DoneIndex:
     """Index the current row of every source that a destination's manifests know.
 
     The current row of a source is its latest. A part that is no Parquet file is an error: it was
     written whole or not at all, so somebody damaged it.
 
+    Args:
+        by_model: tell rows apart by their model's digest, too: see `config_of_model`.
     Raises:
         ValueError: a manifest part cannot be read.
     """
@@ -239,7 +246,7 @@ def read_done(destination: str) -> DoneIndex:
         try:
             for page in storage.list_pages(folder):
                 parts = [e.uri for e in page if e.uri.endswith(".parquet")]
-                for key, state, at in pool.map(_read_part, parts):
+                for key, state, at in pool.map(partial(_read_part, by_model=by_model), parts):
                     keys.append(key)
                     states.append(state)
                     times.append(at)
@@ -257,14 +264,20 @@ def read_done(destination: str) -> DoneIndex:
 _STATE_COLUMNS = ["source", "source_etag", "config_digest", "status", "finished_at"]
 
 
-def _read_part(uri: str) -> tuple[NDArray[np.void], NDArray[np.uint64], NDArray[np.int64]]:
+def _read_part(
+    uri: str, *, by_model: bool
+) -> tuple[NDArray[np.void], NDArray[np.uint64], NDArray[np.int64]]:
+    columns = [*_STATE_COLUMNS, "model_digest"] if by_model else _STATE_COLUMNS
     try:
-        table = tables.from_parquet(storage.read(uri), _STATE_COLUMNS)
+        table = tables.from_parquet(storage.read(uri), columns)
     except ValueError as error:
         raise ValueError(f"{uri}: {error}") from error
     source, etag, config, status = (
         [value or "" for value in table.column(i).to_pylist()] for i in range(4)
     )
+    if by_model:
+        models = table.column("model_digest").to_pylist()
+        config = [config_of_model(c, str(m)) for c, m in zip(config, models, strict=True)]
     key = np.frombuffer(b"".join(map(_digest, source)), _KEY)
     state = np.frombuffer(b"".join(map(_state, status, etag, config)), np.uint64)
     return key, state, table.column(4).cast(pa.int64()).to_numpy()

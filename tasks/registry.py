@@ -1,13 +1,14 @@
 """From a model reference, as a user types it, to an upscaler on its device."""
 
-import hashlib
+import os
 import threading
 from dataclasses import dataclass, replace
 from importlib import resources
 from typing import TYPE_CHECKING, Literal
 
 from models.cards import Card, CheckpointError, read_card
-from tasks import storage
+from tasks import storage, versions
+from tasks.versions import RegistryError, Version, weights_digest
 
 if TYPE_CHECKING:  # torch takes five seconds to import: only when a model is really loaded
     from models.upscaling import Upscaler
@@ -15,6 +16,7 @@ if TYPE_CHECKING:  # torch takes five seconds to import: only when a model is re
 PrecisionChoice = Literal["auto", "fp32", "bf16"]
 
 _BF16_MAY_COST_DB = 0.01
+_SYSTEM = "sr"
 _CHECKPOINT_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")
 
 _loaded: dict[tuple[str, int | None, str, str], "LoadedModel"] = {}
@@ -27,11 +29,15 @@ class ModelError(ValueError):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class LoadedModel:
-    """A model ready to run: its digest is of the checkpoint's bytes."""
+    """A model ready to run: its digest is of the checkpoint's bytes.
+
+    One from a registry is named NAME@VERSION.
+    """
 
     name: str
     digest: str
     upscaler: "Upscaler"
+    version: Version | None = None
 
     @property
     def device(self) -> str:
@@ -45,68 +51,143 @@ def shipped_models() -> list[str]:
     return ["bicubic", *sorted(n for n in names if "." not in n)]
 
 
-def check_model(ref: str | None, scale: int | None) -> None:
+def registry_uri(registry: str | None) -> str | None:
+    """The registry to look into: the one given, else PIXELMILL_REGISTRY's; "" is none at all."""
+    given = os.environ.get("PIXELMILL_REGISTRY") if registry is None else registry
+    return storage.normalise(given) if given else None
+
+
+def find_version(ref: str | None, scale: int | None, registry: str | None) -> Version | None:
+    """The registry's version that a reference means; None where it means no registry's.
+
+    A shipped name, mill without a reference included, means the registry's model of that name if
+    that has a champion there, so that what was trained on from it takes its place.
+
+    Raises:
+        ModelError: the registry has no such name or version, or the name no champion.
+        StorageError: the registry cannot be asked.
+    """
+    name, place = ref or _default(scale), registry_uri(registry)
+    shipped = name in shipped_models()
+    if place is None or name == "bicubic" or _is_checkpoint(name) or not (ref or shipped):
+        return None
+    try:
+        if not shipped:
+            return versions.resolve(place, _SYSTEM, name)
+        current = versions.champion(place, _SYSTEM, name)
+    except RegistryError as error:
+        raise ModelError(f"{error}; shipped are {', '.join(shipped_models())}") from error
+    return current.version if current is not None else None
+
+
+def check_model(ref: str | None, scale: int | None, registry: str | None = None) -> None:
     """Find out what is wrong with a reference as far as that goes without importing torch.
 
     Raises:
-        ModelError: no such model or file, or a shipped one of another scale.
-        StorageError: the checkpoint's store cannot be asked.
+        ModelError: no such model, version or file, or one of another scale as far as it says.
+        StorageError: the checkpoint's store or the registry cannot be asked.
     """
-    name = ref or f"mill-x{scale or 4}"
-    if name == "bicubic":
+    _check(ref, scale, find_version(ref, scale, registry))
+
+
+def _check(ref: str | None, scale: int | None, version: Version | None) -> None:
+    name = ref or _default(scale)
+    if version is not None:
+        _check_scale(version.ref, versions.read_record(version).config.get("scale"), scale)
+    elif name == "bicubic":
         if scale is not None and not 2 <= scale <= 8:
             raise ModelError(f"scale must be 2 to 8 for bicubic, got {scale}")
-        return
-    if name in shipped_models():
+    elif name in shipped_models():
         card = read_card(_shipped(name))
-        own = card.config["scale"] if card is not None else scale
-        if scale not in (None, own):
-            raise ModelError(f"{name} enlarges {own} times, got scale {scale}")
-        return
-    if ref is None:
+        _check_scale(name, card.config["scale"] if card is not None else None, scale)
+    elif ref is None:
         raise ModelError(f"scale must be 2, 3 or 4, got {scale}")
-    if "/" not in name and not name.endswith(_CHECKPOINT_SUFFIXES):
+    elif not _is_checkpoint(name):
         known = ", ".join(shipped_models())
         raise ModelError(
-            f"there is no model named {name!r}; wanted one of {known}, or a checkpoint"
+            f"there is no model named {name!r}; wanted one of {known}, a checkpoint, or with"
+            " --registry the name of a model there"
         )
-    try:
-        storage.stat(storage.normalise(name))
-    except storage.NotFoundError as error:
-        raise ModelError(f"there is no checkpoint at {storage.redact(name)}") from error
+    else:
+        try:
+            storage.stat(storage.normalise(name))
+        except storage.NotFoundError as error:
+            raise ModelError(f"there is no checkpoint at {storage.redact(name)}") from error
 
 
-def load_model(ref: str | None, scale: int | None, precision: PrecisionChoice) -> LoadedModel:
+def _check_scale(name: str, own: object, wanted: int | None) -> None:
+    if own is not None and wanted not in (None, own):
+        raise ModelError(f"{name} enlarges {own} times, got scale {wanted}")
+
+
+def _default(scale: int | None) -> str:
+    return f"mill-x{scale or 4}"
+
+
+def _is_checkpoint(name: str) -> bool:
+    return "/" in name or name.endswith(_CHECKPOINT_SUFFIXES)
+
+
+def load_model(
+    ref: str | None, scale: int | None, precision: PrecisionChoice, registry: str | None = None
+) -> LoadedModel:
     """Load a super-resolution model once per process.
 
     Args:
-        ref: a shipped name, or the path or URI of a checkpoint; None for mill at this scale.
+        ref: a shipped name, NAME (its champion) or NAME@VERSION in the registry, or the path or
+            URI of a checkpoint; None for mill at this scale. See `find_version` for names that
+            are both.
         scale: what the model must enlarge by; None takes the model's own (4 for bicubic).
         precision: auto takes bfloat16 where the device is fast at it and the model's card says
             that it costs less than 0.01 dB.
+        registry: its URI; None takes PIXELMILL_REGISTRY, if that is set; "" is none at all.
     Raises:
         ModelError: no such model, a scale that is not the model's, a damaged checkpoint.
-        StorageError: the checkpoint cannot be read.
+        StorageError: the checkpoint or the registry cannot be read.
     """
-    check_model(ref, scale)
-    name = ref or f"mill-x{scale or 4}"
+    version = find_version(ref, scale, registry)
+    _check(ref, scale, version)
+    name = ref or _default(scale)
+    where = version.weights_uri if version is not None else name
     with _loading:
-        key = (name, scale or 4 if name == "bicubic" else None, precision, _version(name))
+        key = (where, scale or 4 if name == "bicubic" else None, precision, _etag(where))
         if key not in _loaded:
-            _loaded[key] = _load(name, scale or 4, precision)
+            if version is not None:
+                _loaded[key] = _load_version(version, precision)
+            else:
+                _loaded[key] = _load(name, scale or 4, precision)
         model = _loaded[key]
-    if scale not in (None, model.upscaler.scale):
-        raise ModelError(f"{name} enlarges {model.upscaler.scale} times, got scale {scale}")
+    _check_scale(model.name, model.upscaler.scale, scale)
     return model
 
 
-def _version(name: str) -> str:
+def read_checkpoint(ref: str, registry: str | None = None) -> bytes:
+    """The bytes of the checkpoint that a reference means, as in `load_model`.
+
+    Raises:
+        ModelError: no such model, or bicubic, which has no weights.
+        StorageError: the checkpoint or the registry cannot be read.
+    """
+    version = find_version(ref, None, registry)
+    _check(ref, None, version)
+    if version is not None:
+        return storage.read(version.weights_uri)
+    if ref == "bicubic":
+        raise ModelError("bicubic has no weights, wanted a model that has")
+    return _shipped(ref) if ref in shipped_models() else storage.read(storage.normalise(ref))
+
+
+def _etag(where: str) -> str:
     """The etag of a checkpoint in a store, so that one written anew is loaded anew."""
-    return "" if name in shipped_models() else storage.stat(storage.normalise(name)).etag
+    return "" if where in shipped_models() else storage.stat(storage.normalise(where)).etag
+
+
+def _load_version(version: Version, precision: PrecisionChoice) -> LoadedModel:
+    data = storage.read(version.weights_uri)
+    return replace(_from_bytes(data, version.ref, precision, vouched=True), version=version)
 
 
 def _load(name: str, bicubic_scale: int, precision: PrecisionChoice) -> LoadedModel:
-    from models.checkpoints import load_upscaler
     from models.upscaling import bicubic_upscaler
 
     if name == "bicubic":
@@ -114,13 +195,22 @@ def _load(name: str, bicubic_scale: int, precision: PrecisionChoice) -> LoadedMo
         return LoadedModel(name=name, digest="built-in", upscaler=upscaler)
     shipped = name in shipped_models()
     data = _shipped(name) if shipped else storage.read(storage.normalise(name))
+    return _from_bytes(data, name, precision, vouched=shipped)
+
+
+def _from_bytes(
+    data: bytes, name: str, precision: PrecisionChoice, *, vouched: bool
+) -> LoadedModel:
+    """`vouched`: whether its card is believed; anybody's checkpoint may claim anything."""
+    from models.checkpoints import load_upscaler
+
     try:
         upscaler = load_upscaler(data, name=storage.redact(name))
-        card = read_card(data) if shipped else None
+        card = read_card(data) if vouched else None
     except CheckpointError as error:
         raise ModelError(str(error)) from error
-    digest = hashlib.sha256(data).hexdigest()[:16]
-    return LoadedModel(name=name, digest=digest, upscaler=_on_device(upscaler, card, precision))
+    upscaler = _on_device(upscaler, card, precision)
+    return LoadedModel(name=name, digest=weights_digest(data), upscaler=upscaler)
 
 
 def _shipped(name: str) -> bytes:

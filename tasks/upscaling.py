@@ -18,7 +18,7 @@ from tasks import collection, storage
 from tasks.bulk import ShardRun
 from tasks.collection import OutputFormat, PlanConfig, Shard, Source
 from tasks.failures import RequestError
-from tasks.registry import LoadedModel, PrecisionChoice, check_model, load_model
+from tasks.registry import LoadedModel, PrecisionChoice, check_model, load_model, registry_uri
 from tasks.runs import RunProgress, RunSummary, new_run_id, software_versions, summarise
 from tasks.tables import ManifestRow, RunRow
 from tasks.transform import BulkConfig, Judge, Provenance, processors
@@ -49,6 +49,8 @@ class UpscaleRequest:
     max_failed: float = 0.1
     reference: str | None = None
     engine: Literal["local"] = "local"
+    registry: str | None = None
+    redo_outdated: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,10 +86,13 @@ def check_request(request: UpscaleRequest) -> UpscaleRequest:
     ):
         if storage.is_within(inner, outer):
             raise RequestError(f"{words}, got {source} and {destination}")
-    check_model(request.model, request.scale)
+    registry = registry_uri(request.registry)
+    check_model(request.model, request.scale, registry)
     collection.check_exists(source)
     reference = storage.normalise(request.reference) if request.reference else None
-    return replace(request, source=source, destination=destination, reference=reference)
+    return replace(
+        request, source=source, destination=destination, reference=reference, registry=registry
+    )
 
 
 def open_job(request: UpscaleRequest) -> UpscaleJob:
@@ -97,7 +102,7 @@ def open_job(request: UpscaleRequest) -> UpscaleJob:
         RequestError, ModelError, StorageError: as in `check_request` and `load_model`.
     """
     request = check_request(request)
-    model = load_model(request.model, request.scale, request.precision)
+    model = load_model(request.model, request.scale, request.precision, request.registry)
     request = replace(request, scale=model.upscaler.scale)
     run, digest = new_run_id(), config_digest(request, model)
     name = storage.redact(model.name)
@@ -117,15 +122,27 @@ def open_job(request: UpscaleRequest) -> UpscaleJob:
         versions=software_versions(),
     )
     provenance = Provenance(run=run, model=name, model_digest=model.digest, config_digest=digest)
+    # whoever becomes champion meanwhile: all shards of a run are by the model it began with
+    if model.version is not None:
+        request = replace(request, model=model.version.ref)
+    else:
+        request = replace(request, registry="")
     return UpscaleJob(request=request, run=row, provenance=provenance)
 
 
 def config_digest(request: UpscaleRequest, model: LoadedModel) -> str:
-    """A digest of all that shapes an output: two runs with one digest make the same pixels."""
+    """A digest of all that shapes an output: two runs with one digest make the same pixels.
+
+    Except where the model is a registry's champion, asked for by name alone: the name stands in
+    the digest for whoever holds the office, so that a new champion does not undo what is done.
+    """
+    identity = model.digest
+    if model.version is not None and "@" not in (request.model or ""):
+        identity = f"{model.version.name}@champion"
     shaping = {
         "job": "upscale",
         "pixels": PIXELS_VERSION,
-        "model": model.digest,
+        "model": identity,
         "scale": model.upscaler.scale,
         "format": request.format,
         "precision": request.precision,
@@ -137,8 +154,11 @@ def config_digest(request: UpscaleRequest, model: LoadedModel) -> str:
 def plan(job: UpscaleJob, progress: RunProgress) -> Iterator[Shard]:
     """Shards of what this job has still to do, while the source is listed."""
     request = job.request
-    nothing = collection.DoneIndex.empty()
-    done = nothing if request.overwrite else collection.read_done(request.destination)
+    done, digest = collection.DoneIndex.empty(), job.provenance.config_digest
+    if not request.overwrite:
+        done = collection.read_done(request.destination, by_model=request.redo_outdated)
+    if request.redo_outdated:
+        digest = collection.config_of_model(digest, job.provenance.model_digest)
     config = PlanConfig(
         shard_size=request.shard_size,
         limit=request.limit,
@@ -149,7 +169,7 @@ def plan(job: UpscaleJob, progress: RunProgress) -> Iterator[Shard]:
     return collection.plan_shards(
         collection.list_collection(request.source),
         done,
-        config_digest=job.provenance.config_digest,
+        config_digest=digest,
         config=config,
         counts=progress.counts,
     )
@@ -169,7 +189,7 @@ def run_shard(job: UpscaleJob, shard: Shard, progress: RunProgress) -> list[Mani
         RunAbortedError: the store or the device fails every image.
     """
     request = job.request
-    model = load_model(request.model, request.scale, request.precision)
+    model = load_model(request.model, request.scale, request.precision, request.registry)
     engine = ShardRun(
         destination=request.destination,
         transform=model.upscaler,

@@ -5,14 +5,19 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tasks import storage
+from tasks import storage, versions
+from tasks.registry import load_model
 from tasks.runs import TooManyFailedError
+from tasks.upscaling import open_job
 from tests import collections as c
 from tests.corpus import good_image
+from tests.versions import publish
 
 GOOD = {f"{i:03d}.{'jpg' if i % 2 else 'png'}": good_image(i, (48, 32)) for i in range(6)}
 
@@ -71,6 +76,64 @@ def test_too_many_failures_fail_the_flow_run(prefect_server: None, tmp_path: Pat
     with pytest.raises(TooManyFailedError, match="2 images failed"):
         upscale(source, destination, model="bicubic", scale=2)
     assert len(c.outputs(destination)) == len(GOOD)
+
+
+def test_a_new_champion_makes_what_is_new_and_redoes_only_when_asked(
+    prefect_server: None, store: str
+) -> None:
+    from flows.promote import promote
+    from flows.upscale import upscale
+
+    source, destination = _place(store, GOOD)
+    registry = storage.join(store, "registry")
+    digests = [
+        load_model(publish(registry, "own", i).ref, 2, "fp32", registry).digest for i in (1, 2)
+    ]
+
+    def made(model: str = "own", **options: bool) -> tuple[int, int]:
+        done = upscale(source, destination, model=model, registry=registry, shard_size=4, **options)
+        return done.ok, done.already_done
+
+    def by_model() -> dict[tuple[object, object], int]:
+        rows = c.current_rows(destination).values()
+        return dict(Counter((row["model"], row["model_digest"]) for row in rows))
+
+    assert "version 1 (was none)" in promote("sr", "own", registry, version=1)
+    assert made() == (6, 0)
+    assert by_model() == {("own@1", digests[0]): 6}
+    assert "version 2 (was 1)" in promote("sr", "own", registry)
+    assert made() == (0, 6)
+    c.put(source, {"new.png": good_image(9, (48, 32))})
+    assert made() == (1, 6)
+    assert by_model() == {("own@1", digests[0]): 6, ("own@2", digests[1]): 1}
+    assert made(redo_outdated=True) == (6, 1)
+    assert by_model() == {("own@2", digests[1]): 7}
+    assert made(redo_outdated=True) == made() == (0, 7)
+    # a version by its number is another request than the champion, whoever that is
+    assert made("own@2") == (7, 0)
+    assert made("own@2") == (0, 7)
+
+
+def test_a_run_keeps_the_champion_that_it_began_with(store: str) -> None:
+    source, destination = _place(store, GOOD)
+    registry = storage.join(store, "registry")
+    shipped = c.request(source, destination, model="mill-x2", registry=registry)
+    before = open_job(shipped)
+    for seed in (1, 2):
+        publish(registry, "mill-x2", seed)
+    versions.promote(registry, "sr", "mill-x2", 1, reason="test")
+    first = open_job(shipped)
+    versions.promote(registry, "sr", "mill-x2", 2, reason="test")
+    pictures = []
+    for job, name in ((before, "mill-x2"), (first, "mill-x2@1"), (open_job(shipped), "mill-x2@2")):
+        assert c.run(replace(job, request=replace(job.request, overwrite=True))).ok == len(GOOD)
+        rows = c.current_rows(destination).values()
+        expected = load_model(name, 2, "fp32", "" if job is before else registry).digest
+        assert {(row["model"], row["model_digest"]) for row in rows} == {(name, expected)}
+        pictures.append(c.outputs(destination))
+    assert pictures[0] != pictures[1]
+    assert pictures[0] != pictures[2]
+    assert pictures[1] != pictures[2]
 
 
 class TestTheCommand:
@@ -139,6 +202,21 @@ class TestTheCommand:
         assert words in err
         assert "Traceback" not in err
         assert time.monotonic() - began < 15  # no server was started for it
+
+    def test_promoting_starts_no_server_and_what_is_not_there_is_a_wrong_command(
+        self, local_and_s3: str
+    ) -> None:
+        publish(local_and_s3, "own", 1)
+        env = {**os.environ, "PREFECT_API_URL": "http://127.0.0.1:9/api"}
+        env["PIXELMILL_REGISTRY"] = local_and_s3
+        code, out, err = _result(_command("promote", "sr", "own", env=env))
+        assert (code, err) == (0, "")
+        assert out.startswith("own: champion is now version 1 (was none), promoted by hand: ")
+        code, out, _ = _result(_command("models", "sr", env=env))
+        assert (code, out.splitlines()[1].split()[:2]) == (0, ["*", "own@1"])
+        code, out, err = _result(_command("promote", "sr", "own", "--version", "7", env=env))
+        assert (code, out) == (2, "")
+        assert err == "pixelmill: own@7 is not there: own has the versions 1\n"
 
     def test_wrong_credentials_are_told_without_them(self, s3_env: object) -> None:
         env = {**os.environ, "AWS_SECRET_ACCESS_KEY": "wrong-and-private"}

@@ -1,6 +1,8 @@
 """Laws of model references: what a name means, and what is said when it means nothing."""
 
 import hashlib
+import subprocess
+import sys
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
@@ -10,8 +12,16 @@ import pytest
 from models.cards import Card, read_card
 from models.checkpoints import write_checkpoint
 from models.super_resolution import Mill, MillConfig
-from tasks import registry
-from tasks.registry import ModelError, PrecisionChoice, check_model, load_model, shipped_models
+from tasks import registry, storage, versions
+from tasks.registry import (
+    ModelError,
+    PrecisionChoice,
+    check_model,
+    load_model,
+    read_checkpoint,
+    shipped_models,
+)
+from tests.versions import publish, tiny_checkpoint
 
 PRECISIONS: tuple[PrecisionChoice, ...] = ("auto", "fp32", "bf16")
 
@@ -167,3 +177,104 @@ def test_shipped_cards_say_what_bf16_costs(name: str) -> None:
     assert card is not None
     assert abs(card.metrics["bf16_cost_db"]) < 0.05
     assert card.config["scale"] == int(name[-1])
+
+
+class TestModelsOfARegistry:
+    """NAME is its champion there, NAME@VERSION itself; names that are shipped mostly stay so."""
+
+    def test_a_name_is_its_champion_and_a_version_itself(self, store: str) -> None:
+        first, second = publish(store, "own", 1), publish(store, "own", 2)
+        versions.promote(store, "sr", "own", 1, reason="test")
+        for ref, version in {
+            "own": first,
+            "own@1": first,
+            "own@2": second,
+            "own@v2": second,
+        }.items():
+            check_model(ref, 2, store)
+            loaded = load_model(ref, None, "fp32", store)
+            data = storage.read(version.weights_uri)
+            assert (loaded.name, loaded.version) == (version.ref, version)
+            assert loaded.upscaler.scale == 2
+            assert loaded.digest == hashlib.sha256(data).hexdigest()[:16]
+            assert read_checkpoint(ref, store) == data
+        versions.promote(store, "sr", "own", 2, reason="test")
+        assert load_model("own", None, "fp32", store).name == "own@2"
+
+    def test_a_version_is_loaded_once_however_it_is_named(self, tmp_path: Path) -> None:
+        publish(f"{tmp_path}", "own", 1)
+        versions.promote(f"{tmp_path}", "sr", "own", 1, reason="test")
+        one, other = (load_model(ref, None, "fp32", f"{tmp_path}") for ref in ("own", "own@1"))
+        assert one is other
+
+    def test_the_environment_names_the_registry_unless_one_is_given(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        here, there = f"{tmp_path}/here", f"{tmp_path}/there"
+        first, second = publish(here, "own", 1), publish(there, "own", 2)
+        monkeypatch.setenv("PIXELMILL_REGISTRY", here)
+        assert load_model("own@1", None, "fp32").version == first
+        assert load_model("own@1", None, "fp32", there).version == second
+        with pytest.raises(ModelError, match="with --registry the name of a model there"):
+            check_model("own@1", None, "")
+
+    def test_a_shipped_name_is_the_registry_s_only_once_that_has_a_champion(
+        self, tmp_path: Path
+    ) -> None:
+        place = f"{tmp_path}"
+        publish(place, "mill-x2", 1)
+        publish(place, "bicubic", 1)
+        versions.promote(place, "sr", "bicubic", 1, reason="test")
+        for ref, scale in (("mill-x2", None), (None, 2)):
+            assert load_model(ref, scale, "fp32", place).name == "mill-x2"
+        versions.promote(place, "sr", "mill-x2", 1, reason="test")
+        for ref, scale in (("mill-x2", None), (None, 2)):
+            assert load_model(ref, scale, "fp32", place).name == "mill-x2@1"
+        assert load_model("mill-x2", None, "fp32", "").name == "mill-x2"
+        assert load_model("bicubic", 2, "fp32", place).name == "bicubic"
+        assert load_model(None, 4, "fp32", place).name == "mill-x4"
+
+    @pytest.mark.parametrize(
+        ("ref", "scale", "words"),
+        [
+            ("other", None, r"no sr model named 'other' in .*: own; shipped are bicubic, mill-x"),
+            ("own", None, "own has no champion yet: .* own@1; shipped"),
+            ("own@7", None, "own@7 is not there: own has the versions 1;"),
+            ("own@x", None, "a version is a number"),
+            ("own@1", 3, "own@1 enlarges 2 times, got scale 3"),
+            (None, 5, "scale must be 2, 3 or 4, got 5"),
+        ],
+    )
+    def test_what_is_said_of_a_wrong_reference(
+        self, tmp_path: Path, ref: str | None, scale: int | None, words: str
+    ) -> None:
+        publish(f"{tmp_path}", "own", 1)
+        for ask in (check_model, lambda r, s, place: load_model(r, s, "fp32", place)):
+            with pytest.raises(ModelError, match=words):
+                ask(ref, scale, f"{tmp_path}")
+
+    def test_damaged_weights_of_a_version_are_one_sentence(self, tmp_path: Path) -> None:
+        version = publish(f"{tmp_path}", "own", 1)
+        storage.write(version.weights_uri, tiny_checkpoint(1)[:-50])
+        with pytest.raises(ModelError, match="own@1 is damaged"):
+            load_model("own@1", None, "fp32", f"{tmp_path}")
+
+    def test_checking_needs_no_torch(self, tmp_path: Path) -> None:
+        publish(f"{tmp_path}", "own", 1)
+        script = (
+            "import sys; from tasks.registry import check_model;"
+            f"check_model('own@1', 2, {str(tmp_path)!r}); sys.exit('torch' in sys.modules)"
+        )
+        subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@pytest.mark.parametrize("name", with_weights())
+def test_the_bytes_of_shipped_names_and_files_are_theirs(tmp_path: Path, name: str) -> None:
+    copy = tmp_path / "copy.safetensors"
+    copy.write_bytes(shipped_bytes(name))
+    assert read_checkpoint(name) == read_checkpoint(str(copy)) == shipped_bytes(name)
+
+
+def test_bicubic_has_no_bytes() -> None:
+    with pytest.raises(ModelError, match="bicubic has no weights"):
+        read_checkpoint("bicubic")
