@@ -1,13 +1,17 @@
 """Every Parquet schema that pixelmill writes, and how rows become bytes and come back."""
 
 import io
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 UTC_TIME = pa.timestamp("us", tz="UTC")
 
@@ -63,8 +67,18 @@ _RUN_COLUMNS: dict[str, pa.DataType] = {
     "versions": pa.string(),
 }
 
+_METRIC_COLUMNS: dict[str, pa.DataType] = {
+    "run": pa.string(),
+    "step": pa.int64(),
+    "split": pa.string(),
+    "metric": pa.string(),
+    "value": pa.float64(),
+    "at": UTC_TIME,
+}
+
 MANIFEST = pa.schema(_MANIFEST_COLUMNS)
 RUNS = pa.schema(_RUN_COLUMNS)
+METRICS = pa.schema(_METRIC_COLUMNS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,6 +139,18 @@ class RunRow:
     versions: str
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MetricRow:
+    """One measured value: of a training at a step, or of an evaluation (step 0)."""
+
+    run: str
+    step: int
+    split: str
+    metric: str
+    value: float
+    at: datetime
+
+
 def storable(text: str) -> str:
     """The text as a Parquet string can hold it: bytes that are no UTF-8 become escapes.
 
@@ -133,11 +159,16 @@ def storable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def to_parquet(rows: Iterable[ManifestRow] | Iterable[RunRow], schema: pa.Schema) -> bytes:
+def to_parquet(rows: Iterable["DataclassInstance"], schema: pa.Schema) -> bytes:
     """Rows -> the bytes of a Parquet file of that schema (zstd)."""
     records = [{f.name: getattr(row, f.name) for f in fields(row)} for row in rows]
+    return table_to_parquet(pa.Table.from_pylist(records, schema=schema))
+
+
+def table_to_parquet(table: pa.Table) -> bytes:
+    """The bytes of a Parquet file (zstd) with that table."""
     sink = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(records, schema=schema), sink, compression="zstd")
+    pq.write_table(table, sink, compression="zstd")
     return sink.getvalue()
 
 
@@ -151,3 +182,176 @@ def from_parquet(data: bytes, columns: Sequence[str] | None = None) -> pa.Table:
         return pq.read_table(io.BytesIO(data), columns=list(columns) if columns else None)
     except (pa.ArrowInvalid, OSError) as error:
         raise ValueError(f"not a readable Parquet file: {error}") from error
+
+
+_SR_SCORE_COLUMNS: dict[str, pa.DataType] = {
+    "model": pa.string(),
+    "model_digest": pa.string(),
+    "source": pa.string(),
+    "source_digest": pa.string(),
+    "scale": pa.int32(),
+    "psnr": pa.float64(),
+    "ssim": pa.float64(),
+    "bicubic_psnr": pa.float64(),
+    "perceptual": pa.float64(),
+    "infer_s": pa.float64(),
+    "width": pa.int32(),
+    "height": pa.int32(),
+    "run": pa.string(),
+    "at": UTC_TIME,
+}
+SR_SCORES = pa.schema(_SR_SCORE_COLUMNS)
+
+_CLASSIFICATION_COLUMNS: dict[str, pa.DataType] = {
+    "source": pa.string(),
+    "label": pa.string(),
+    "variant": pa.string(),
+    "model_digest": pa.string(),
+    "predicted": pa.string(),
+    "correct": pa.bool_(),
+    "as_original": pa.bool_(),
+    "scale": pa.int32(),
+    "classifier": pa.string(),
+    "run": pa.string(),
+    "at": UTC_TIME,
+}
+CLASSIFICATIONS = pa.schema(_CLASSIFICATION_COLUMNS)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SrScore:
+    """One picture enlarged by one model, against its original of `width` x `height` pixels.
+
+    psnr, ssim and bicubic_psnr are of luma, by the protocol; infinite PSNR: restored exactly.
+    """
+
+    model: str
+    model_digest: str
+    source: str
+    source_digest: str
+    scale: int
+    psnr: float
+    ssim: float | None
+    bicubic_psnr: float
+    perceptual: float | None
+    infer_s: float
+    width: int
+    height: int
+    run: str
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassificationRow:
+    """What a classifier saw in one variant of a picture: original, or enlarged by a model."""
+
+    source: str
+    label: str
+    variant: str
+    model_digest: str | None
+    predicted: str
+    correct: bool
+    as_original: bool
+    scale: int
+    classifier: str
+    run: str
+    at: datetime
+
+
+_PICTURE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+
+_SR_PAIR_COLUMNS: dict[str, pa.DataType] = {
+    "image": _PICTURE,
+    "low": _PICTURE,
+    "source": pa.string(),
+    "source_etag": pa.string(),
+    "source_digest": pa.string(),
+    "dhash": pa.int64(),
+    "width": pa.int32(),
+    "height": pa.int32(),
+    "split": pa.string(),
+    "scale": pa.int32(),
+    "config_digest": pa.string(),
+    "run": pa.string(),
+    "finished_at": UTC_TIME,
+}
+
+
+def hugging_face_schema(columns: dict[str, pa.DataType]) -> pa.Schema:
+    """The schema, described so that Hugging Face's `datasets` shows `{bytes, path}` as pictures."""
+    features = {
+        name: {"_type": "Image"}
+        if kind == _PICTURE
+        else {"dtype": str(kind).replace("double", "float64"), "_type": "Value"}
+        for name, kind in columns.items()
+    }
+    described = json.dumps({"info": {"features": features}})
+    return pa.schema(columns, metadata={"huggingface": described})
+
+
+SR_PAIRS = hugging_face_schema(_SR_PAIR_COLUMNS)
+
+_SR_INDEX_COLUMNS: dict[str, pa.DataType] = {
+    "source": pa.string(),
+    "source_etag": pa.string(),
+    "source_digest": pa.string(),
+    "dhash": pa.int64(),
+    "split": pa.string(),
+    "part": pa.string(),
+    "row": pa.int32(),
+    "finished_at": UTC_TIME,
+}
+SR_INDEX = pa.schema(_SR_INDEX_COLUMNS)
+
+SR_FAILURES = pa.schema({"source": pa.string(), "error_type": pa.string(), "error": pa.string()})
+
+_SR_LEAKAGE_COLUMNS: dict[str, pa.DataType] = {
+    "source": pa.string(),
+    "other": pa.string(),
+    "distance": pa.int32(),
+    "split": pa.string(),
+    "other_split": pa.string(),
+}
+SR_LEAKAGE = pa.schema(_SR_LEAKAGE_COLUMNS)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SrPairRow:
+    """A high-resolution picture of width x height pixels and its degraded version, both as PNG."""
+
+    image: dict[Literal["bytes", "path"], bytes | str]
+    low: dict[Literal["bytes", "path"], bytes | str]
+    source: str
+    source_etag: str
+    source_digest: str
+    dhash: int
+    width: int
+    height: int
+    split: Literal["train", "validation", "test"]
+    scale: int
+    config_digest: str
+    run: str
+    finished_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SrIndexRow:
+    """The current state of a source: where its row is; without part and row, that it is a copy."""
+
+    source: str
+    source_etag: str
+    source_digest: str
+    dhash: int
+    split: str
+    part: str | None
+    row: int | None
+    finished_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SrFailure:
+    """Why a source is not in the dataset."""
+
+    source: str
+    error_type: str
+    error: str
