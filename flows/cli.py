@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flows import cli_dataset, cli_evaluate, cli_train
 from flows.terminal import explained, in_background, quiet_prefect
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(cli_dataset.app)
+app.add_typer(cli_train.app)
+app.add_typer(cli_evaluate.app)
 
 
 class OutputFormat(StrEnum):
@@ -53,6 +57,11 @@ class Engine(StrEnum):
     LOCAL = "local"
 
 
+Registry = Annotated[
+    str | None, typer.Option(envvar="PIXELMILL_REGISTRY", help="Where trained models are.")
+]
+
+
 @app.callback()
 def _root() -> None:
     """Batch image synthesis over object-store collections."""
@@ -68,7 +77,10 @@ def upscale(
         int | None, typer.Option(help="How much larger; by default the model's, else 4.")
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="A shipped name or a checkpoint's URI [default: mill].")
+        str | None,
+        typer.Option(
+            help="A shipped name, NAME or NAME@VERSION in a registry, or a URI [default: mill]."
+        ),
     ] = None,
     format: Annotated[OutputFormat, typer.Option(help="What to write.")] = OutputFormat.PNG,  # noqa: A002
     precision: Annotated[Precision, typer.Option(help="Arithmetic.")] = Precision.AUTO,
@@ -81,6 +93,10 @@ def upscale(
         str | None, typer.Option(help="Originals at the same paths, for PSNR and SSIM.")
     ] = None,
     engine: Annotated[Engine, typer.Option(help="Where shards run.")] = Engine.LOCAL,
+    registry: Registry = None,
+    redo_outdated: Annotated[
+        bool, typer.Option("--redo-outdated", help="Redo what another champion made.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only plan and count.")] = False,
 ) -> None:
     """Upscale every image of a collection that is not done yet."""
@@ -100,6 +116,8 @@ def upscale(
         max_failed=max_failed,
         reference=reference,
         engine=engine.value,
+        registry=registry,
+        redo_outdated=redo_outdated,
     )
     with explained():
         check_request(request)
@@ -119,7 +137,7 @@ def _preload(request: "UpscaleRequest") -> None:
 
     # what goes wrong here goes wrong again in the flow, where it is reported
     with suppress(Exception):
-        load_model(request.model, request.scale, request.precision)
+        load_model(request.model, request.scale, request.precision, request.registry)
 
 
 def _planned(summary: "RunSummary") -> str:
@@ -129,6 +147,63 @@ def _planned(summary: "RunSummary") -> str:
         f"{summary.found} images found, {summary.already_done} done already, {to_do} to do;"
         f" left out: {left_out or 'nothing'}; nothing was written to {summary.destination}"
     )
+
+
+@app.command()
+def promote(
+    system: Annotated[str, typer.Argument(help="sr, style, chairs or pixels.")],
+    name: Annotated[str, typer.Argument(help="The model's name in the registry.")],
+    registry: Registry = None,
+    version: Annotated[
+        int | None, typer.Option(help="Its number; by default the newest.", min=1)
+    ] = None,
+    rollback: Annotated[
+        bool, typer.Option("--rollback", help="Go back to the champion before.")
+    ] = False,
+    reason: Annotated[str, typer.Option(help="Kept in its history.")] = "promoted by hand",
+) -> None:
+    """Make a version of a model the champion, which upscale uses from its next run on."""
+    # not the flow of the same name: a server of Prefect takes many times as long to start as the
+    # one file takes to write
+    with explained():
+        from tasks.champions import change_champion
+
+        line = change_champion(
+            registry, system, name, version=version, rollback=rollback, reason=reason
+        )
+    typer.echo(line)
+
+
+@app.command()
+def models(
+    system: Annotated[str, typer.Argument(help="sr, style, chairs or pixels.")],
+    name: Annotated[str | None, typer.Argument(help="One model alone.")] = None,
+    registry: Registry = None,
+) -> None:
+    """List the versions of models in a registry; * is the champion."""
+    with explained():
+        from tasks.champions import version_table
+
+        table = version_table(registry, system, name)
+    for line in table:
+        typer.echo(line)
+
+
+@app.command()
+def nightly(
+    config: Annotated[str, typer.Option(help="A TOML file of settings; see the README.")],
+) -> None:
+    """New images -> dataset -> fine-tune -> judge -> promote the better, or keep and say why."""
+    with explained():
+        quiet_prefect()
+        from tasks.nightly import NightlySettings, check_settings
+        from tasks.settings import read_toml, typed
+
+        settings = check_settings(typed(NightlySettings, read_toml(config)))
+        from flows.nightly import nightly as flow
+
+        report = flow(settings)
+    typer.echo(report.closing_line())
 
 
 def main() -> None:

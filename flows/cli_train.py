@@ -1,0 +1,75 @@
+"""`pixelmill train ...`: one sub-command a system."""
+
+from typing import Annotated
+
+import typer
+
+from flows.terminal import explained, quiet_prefect
+
+app = typer.Typer(
+    name="train",
+    help="Train a model into the registry.",
+    no_args_is_help=True,
+    add_completion=False,
+)
+
+
+@app.callback()
+def _train() -> None:
+    """Train a model and publish it as a version in the registry."""
+
+
+@app.command()
+def sr(
+    dataset: Annotated[str, typer.Argument(help="A dataset built by `pixelmill dataset sr`.")],
+    registry: Annotated[
+        str,
+        typer.Option(envvar="PIXELMILL_REGISTRY", help="Where versions and checkpoints go."),
+    ],
+    name: Annotated[str, typer.Option(help="The model's name in the registry.")],
+    config: Annotated[str | None, typer.Option(help="A TOML file of settings.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="key=value, e.g. steps=20000, network=mill, loss.pixel=mse."),
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option("--from", help="Go on from a shipped name, NAME[@VERSION] or checkpoint."),
+    ] = None,
+    features: Annotated[
+        str | None, typer.Option(help="VGG weights for a perceptual loss; else torchvision's.")
+    ] = None,
+    processes: Annotated[int, typer.Option(help="Processes that share each batch.")] = 1,
+) -> None:
+    """Train a super-resolution network; stopped or killed, the same command goes on."""
+    with explained():
+        quiet_prefect()
+        from models.sr_training import SrTraining
+        from tasks.settings import merged, parse_assignments, read_toml, typed
+        from tasks.sr_training import TrainSrRequest, open_job
+
+        values = merged(read_toml(config) if config else {}, parse_assignments(set_ or []))
+        training = typed(SrTraining, values)
+        open_job(
+            TrainSrRequest(
+                dataset=dataset,
+                registry=registry,
+                name=name,
+                training=training,
+                start=start,
+                features=features,
+                processes=processes,
+            )
+        )
+        from flows.train import train_sr
+
+        summary = train_sr(
+            dataset,
+            registry,
+            name,
+            training=training,
+            start=start,
+            features=features,
+            processes=processes,
+        )
+    typer.echo(summary.closing_line())

@@ -1,0 +1,68 @@
+"""Train a model on a dataset and put it into the registry."""
+
+from typing import Annotated
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+from pydantic import Field
+
+from flows.training_progress import TrainingDisplay
+from models.sr_training import SrTraining
+from tasks import runs, sr_training
+from tasks.launching import train_in_processes
+from tasks.sr_training import SrTrainingJob, TrainingSummary, TrainSrRequest
+from tasks.training import TrainingProgress
+
+
+@task(name="train-sr", task_run_name="train-{job.run}", cache_policy=NO_CACHE)
+def train_network(job: SrTrainingJob, progress: TrainingProgress) -> None:
+    """From the run's last checkpoint to its last step."""
+    if job.request.processes == 1:
+        sr_training.train(job, progress)
+    else:
+        train_in_processes(job, progress)
+
+
+@flow(name="train-sr", flow_run_name="train {name}", persist_result=False)
+def train_sr(
+    dataset: str,
+    registry: str,
+    name: str,
+    *,
+    training: SrTraining | None = None,
+    start: str | None = None,
+    features: str | None = None,
+    processes: Annotated[int, Field(ge=1, le=64)] = 1,
+) -> TrainingSummary:
+    """Train a super-resolution network and publish it as a version.
+
+    The same dataset and settings are the same run: if it was stopped or killed it goes on from its
+    last checkpoint, if it is finished nothing is done.
+
+    Args:
+        dataset: A dataset built by `pixelmill dataset sr`.
+        registry: Where versions, checkpoints and metrics go.
+        name: The model's name in the registry.
+        training: Network, steps, loss and all other settings.
+        start: The model to go on from: a shipped name, NAME[@VERSION] or a checkpoint's URI.
+        features: VGG weights for a perceptual loss: a URI; by default torchvision's.
+        processes: How many processes train together, each on a device of its own.
+    """
+    request = TrainSrRequest(
+        dataset=dataset,
+        registry=registry,
+        name=name,
+        training=training or SrTraining(),
+        start=start,
+        features=features,
+        processes=processes,
+    )
+    job = sr_training.open_job(request)
+    if before := sr_training.published(job):
+        return sr_training.summarise(job, before, None)
+    progress = TrainingProgress()
+    with runs.stop_on_signals(progress.stop), TrainingDisplay(progress) as display:
+        train_network(job, progress)
+        summary = sr_training.summarise(job, sr_training.publish(job), progress)
+        display.publish(summary.closing_line(), sr_training.curve(job))
+    return summary
