@@ -213,6 +213,8 @@ def main() -> None:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
+    # it writes down every address it asks, a web hook's secret one included
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     # Pillow warns of odd metadata, which stands in an image's row or in the log; torch, now and
     # then, of its own kernels while it is imported. Neither is anything that a user can act on.
     warnings.filterwarnings("ignore", category=UserWarning, module=r"(PIL|torch|torchvision)\b")

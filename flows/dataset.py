@@ -64,7 +64,7 @@ def dataset_sr(
         max_failed=max_failed,
     )
     job, progress = sr_dataset.open_job(request), RunProgress()
-    with runs.recorded(job.run, progress), RunDisplay(progress) as display:
+    with runs.recorded(job.run, progress), RunDisplay(progress, "dataset sr") as display:
         sr_dataset.begin(job)
         for shard in runs.until_stopped(sr_dataset.plan(job, progress), progress):
             dataset_sr_shard(job, shard, progress)

@@ -48,6 +48,9 @@ def nightly(settings: NightlySettings) -> NightReport:
         settings.dataset,
         scale=settings.scale,
         degradation=settings.degradation,
+        validation=settings.validation,
+        test=settings.test,
+        seed=settings.seed,
         max_failed=settings.max_failed,
     )
     night = nights.begin(settings)

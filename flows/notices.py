@@ -23,6 +23,10 @@ def announce(event: str, subject: str, text: str) -> None:
     emit_event(event=event, resource=resource, payload={"text": text})
     if hook := os.environ.get("PIXELMILL_WEBHOOK"):
         try:
-            httpx.post(hook, json={"text": text}, timeout=10).raise_for_status()
-        except httpx.HTTPError as error:
-            log.warning("PIXELMILL_WEBHOOK was not reached: %s", error)
+            answer = httpx.post(hook, json={"text": text}, timeout=10)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            # its name alone: the address, which is a secret in itself, may be in the sentence
+            log.warning("PIXELMILL_WEBHOOK was not reached: %s", type(error).__name__)
+        else:
+            if not answer.is_success:
+                log.warning("PIXELMILL_WEBHOOK answered %d", answer.status_code)

@@ -27,10 +27,15 @@ _ARTIFACT_EVERY_S = 5.0
 
 
 class RunDisplay:
-    """Follows a RunProgress: a bar on a terminal's stderr, a progress artifact in the flow run."""
+    """Follows a RunProgress: a bar on a terminal's stderr, a progress artifact in the flow run.
 
-    def __init__(self, progress: RunProgress) -> None:
+    Args:
+        what: the job's name, before the bar.
+    """
+
+    def __init__(self, progress: RunProgress, what: str = "upscale") -> None:
         self._progress = progress
+        self._what = what
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
         self._artifact: UUID | None = None
@@ -55,7 +60,7 @@ class RunDisplay:
     def _draw(self) -> None:
         """The total is what planning has met so far: it grows while the listing still runs."""
         columns = (
-            TextColumn("upscale"),
+            TextColumn(self._what),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[failed]} failed, {task.fields[rate]:.1f} images/s"),

@@ -61,6 +61,7 @@ class SrTraining:
         for name in ("batch_size", "patch", "validate_every", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        self.optimisation()  # refuses steps and rates that make no sense
 
     def optimisation(self) -> OptimisationConfig:
         """The part that the trainer needs."""

@@ -153,6 +153,25 @@ def _enlarge(upscaler: Upscaler, colour: Tensor, peak: float) -> Tensor:
     return _to_levels(enlarged, peak).permute(0, 2, 3, 1)
 
 
+def _enlarge_alpha(upscaler: Upscaler, alpha: Tensor, peak: float) -> Tensor:
+    """(N, 1, H, W) in 0..1 -> (N, scale*H, scale*W, 1) in whole levels of 0..peak.
+
+    Where alpha is the same all around it stays what it is: a network that is a level off in flat
+    places must not make what is opaque shine through.
+    """
+    enlarged = _enlarge(upscaler, alpha, peak)
+    side = 2 * ALPHA_RADIUS + 1
+    around = F.pad(alpha, [ALPHA_RADIUS] * 4, mode="replicate")
+    flat = F.max_pool2d(around, side, stride=1) == -F.max_pool2d(-around, side, stride=1)
+    same = alpha.mul(peak).round().to(enlarged.dtype)
+    scale = upscaler.scale
+    wide = [
+        F.interpolate(x.float(), scale_factor=float(scale), mode="nearest").permute(0, 2, 3, 1)
+        for x in (flat, same)
+    ]
+    return torch.where(wide[0] > 0, wide[1].to(enlarged.dtype), enlarged)
+
+
 def _to_levels(values: Tensor, peak: float) -> Tensor:
     """0..1 -> whole levels, in bytes as soon as they fit: moving bytes is a quarter of the work."""
     levels = values.mul_(peak).round_().clamp_(0, peak)
@@ -202,6 +221,8 @@ def upscale_pixels(upscaler: Upscaler, tiles: Pixels) -> Pixels:
     else:
         colour, alpha = x[:, :-1], x[:, -1:]
         filled = _with_hidden_colour_filled(colour, alpha)
-        levels = torch.cat([_enlarge(upscaler, part, peak) for part in (filled, alpha)], dim=-1)
+        levels = torch.cat(
+            [_enlarge(upscaler, filled, peak), _enlarge_alpha(upscaler, alpha, peak)], dim=-1
+        )
     pixels: Pixels = levels.contiguous().cpu().numpy().astype(tiles.dtype, copy=False)
     return pixels

@@ -19,7 +19,7 @@ from tasks.sr_pairs import open_sr_dataset
 from tasks.sr_training import SYSTEM, TrainSrRequest
 from tasks.versions import Version
 
-SAME_SPLIT = "test"
+HELD_OUT = "test"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,11 @@ class NightlySettings:
         name: the model's name there.
         start: what the first night goes on from, before there is a champion; None trains anew.
         margin: dB of PSNR-Y on the test split by which a challenger must be better.
+        validation, test, seed: the dataset's splits, as `dataset sr` takes them.
         training: the fine-tuning's settings.
+        features: VGG weights for a perceptual loss; by default torchvision's.
+        processes: how many processes train together.
+        max_failed: share of images that cannot be read from which on a night has failed.
     """
 
     images: str
@@ -42,6 +46,9 @@ class NightlySettings:
     name: str
     scale: Literal[2, 3, 4] = 4
     degradation: Literal["bicubic", "practical"] = "bicubic"
+    validation: float = 0.05
+    test: float = 0.05
+    seed: int = 0
     start: str | None = None
     margin: float = 0.01
     training: SrTraining = field(default_factory=lambda: SrTraining(steps=2000, learning_rate=5e-4))
@@ -78,30 +85,42 @@ class NightReport:
     pictures: int
     night: Night
     anything_new: bool
+    champion: str | None
     registry: str
 
     def closing_line(self) -> str:
         """What was done, and where it is, in one line."""
+        night = self.night
         if not self.anything_new:
             return (
                 f"{self.name}: nothing new among {self.pictures} images since the night of"
-                f" {self.night.began_at[:10]} ({self.night.outcome}: {self.night.why});"
-                f" champion {self.night.champion or 'none'}: {self.registry}"
+                f" {night.began_at[:10]} ({_ended(night)}, {night.why});"
+                f" champion {self.champion or 'none'}: {self.registry}"
             )
         return (
-            f"{self.name}: {self.night.challenger} {self.night.outcome}: {self.night.why};"
+            f"{self.name}: {_ended(night)}, {night.why}; champion {self.champion or 'none'},"
             f" {self.pictures} images: {self.registry}"
         )
+
+
+def _ended(night: Night) -> str:
+    return f"{night.challenger} {'promoted' if night.outcome == 'promoted' else 'not promoted'}"
 
 
 def begin(settings: NightlySettings) -> Night:
     """This night's record: the one that is there, if it began before, or a new one.
 
     Raises:
-        RequestError, DatasetError: no such registry name, no dataset.
+        RequestError, DatasetError: no such registry name, no dataset, or none to judge by.
+        ValueError: the record is damaged.
         StorageError: a store cannot be asked.
     """
     data = open_sr_dataset(settings.dataset)
+    if not data.counts.get(HELD_OUT):
+        raise RequestError(
+            f"{storage.redact(data.uri)} has no picture in its {HELD_OUT} split, by which a"
+            " challenger is judged: wanted some"
+        )
     told = json.dumps([data.digest, asdict(_learning(settings))], sort_keys=True)
     key = hashlib.sha256(told.encode()).hexdigest()[:16]
     if (before := _read(settings, key)) is not None:
@@ -119,7 +138,8 @@ def begin(settings: NightlySettings) -> Night:
 
 def _learning(settings: NightlySettings) -> NightlySettings:
     """The settings that decide what is learned and how it is judged, without places."""
-    return replace(settings, images="", dataset="", registry="", features=None, processes=1)
+    told = replace(settings, images="", dataset="", registry="", features=None)
+    return replace(told, processes=1, max_failed=0.0)
 
 
 def _uri(settings: NightlySettings, key: str) -> str:
@@ -133,7 +153,10 @@ def _read(settings: NightlySettings, key: str) -> Night | None:
         data = persistently(lambda: storage.read(uri))
     except storage.NotFoundError:
         return None
-    return Night(**json.loads(data))
+    try:
+        return Night(**json.loads(data))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{storage.redact(uri)} is damaged: {error}") from error
 
 
 def _write(settings: NightlySettings, night: Night) -> None:
@@ -213,7 +236,7 @@ def _mean_psnr(settings: NightlySettings, refs: list[str]) -> dict[str, float]:
             model=refs[0],
             compare=tuple(refs[1:]),
             dataset=settings.dataset,
-            split=SAME_SPLIT,
+            split=HELD_OUT,
             registry=settings.registry,
         )
     )
@@ -222,12 +245,14 @@ def _mean_psnr(settings: NightlySettings, refs: list[str]) -> dict[str, float]:
 
 def report(settings: NightlySettings, night: Night, *, anything_new: bool) -> NightReport:
     """The report of a night that is over."""
+    current = versions.champion(settings.registry, SYSTEM, settings.name)
     return NightReport(
         name=settings.name,
         pictures=sum(open_sr_dataset(settings.dataset).counts.values()),
         night=night,
         anything_new=anything_new,
-        registry=storage.normalise(settings.registry),
+        champion=current.version.ref if current else None,
+        registry=storage.redact(storage.normalise(settings.registry)),
     )
 
 
@@ -235,11 +260,17 @@ def check_settings(settings: NightlySettings) -> NightlySettings:
     """The settings with whole URIs.
 
     Raises:
-        RequestError: the dataset lies among the images, or the name is none.
+        RequestError: the dataset or the registry lies among the images, or the name is none.
+        StorageError: the registry cannot be asked.
     """
     images, dataset = storage.normalise(settings.images), storage.normalise(settings.dataset)
     registry = storage.normalise(settings.registry)
-    if storage.is_within(dataset, images):
-        raise RequestError(f"the dataset must not lie inside the images, got {dataset} in {images}")
+    # what a night leaves in either (the curve is a picture) would be the next one's news
+    for what, place in (("dataset", dataset), ("registry", registry)):
+        if storage.is_within(place, images):
+            raise RequestError(
+                f"the {what} must not lie inside the images, got"
+                f" {storage.redact(place)} in {storage.redact(images)}"
+            )
     versions.champion(registry, SYSTEM, settings.name)
     return replace(settings, images=images, dataset=dataset, registry=registry)

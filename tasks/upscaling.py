@@ -25,7 +25,7 @@ from tasks.transform import BulkConfig, Judge, Provenance, processors
 
 log = logging.getLogger(__name__)
 
-PIXELS_VERSION = 1
+PIXELS_VERSION = 2
 """Part of every config digest: raise it when the same parameters give other pixels than before."""
 
 _MEMORY_SHARE = 0.35

@@ -1,17 +1,22 @@
 """The deployments: their form, and one whole run from the start of a server to the rows."""
 
+import importlib
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import time
 import tomllib
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import psutil
@@ -19,16 +24,38 @@ import pytest
 import yaml
 
 from models.images import decode
+from tasks.nightly import NightlySettings
+from tasks.settings import read_toml, typed
 from tests import collections as c
+from tests.web_hook import web_hook
+
+if TYPE_CHECKING:
+    from prefect import Flow
 
 ROOT = Path(__file__).resolve().parents[2]
 PREFECT_FILE = Path("deployments", "prefect.yaml")
+README = ROOT / "deployments" / "README.md"
 PICTURES = {"chelsea.jpg": (256, 170), "wave.jpg": (240, 133)}
+
+GIVEN_LATER = {
+    "source": "in",
+    "destination": "out",
+    "dataset": "data",
+    "registry": "registry",
+    "name": "own",
+    "model": "bicubic",
+    "system": "sr",
+}
+"""Parameters that whoever triggers a run gives."""
 
 _LIMIT_S = 180
 _TAIL = 6000
 
 Json = Any
+
+
+def deployment_file() -> Json:
+    return yaml.safe_load((ROOT / PREFECT_FILE).read_text())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,40 +193,66 @@ def house(tmp_path: Path) -> Iterator[PrefectHouse]:
         yield house
 
 
+def check_descriptions(schema: Json) -> None:
+    """A person who fills in the form reads what each field means."""
+    fields = schema["properties"].items()
+    assert [name for name, field in fields if not field.get("description")] == []
+
+
 def check_form(schema: Json) -> None:
-    """A person who fills in the form reads what each field means and what may be chosen."""
+    """And what may be chosen, in the form of upscale."""
+    check_descriptions(schema)
     fields = schema["properties"]
-    assert [name for name, field in fields.items() if not field.get("description")] == []
     assert fields["format"]["enum"] == ["png", "webp", "jpeg", "keep"]
     assert fields["precision"]["enum"] == ["auto", "fp32", "bf16"]
     assert (fields["tile"]["minimum"], fields["tile"]["maximum"]) == (16, 4096)
     assert schema["required"] == ["source", "destination"]
 
 
-def deployment_file() -> Json:
-    return yaml.safe_load((ROOT / PREFECT_FILE).read_text())
+def flow_of(deployment: Json) -> "Flow[..., Any]":
+    """The flow that a deployment's entry point leads to, as Prefect would find it."""
+    from prefect import Flow
+
+    path, name = deployment["entrypoint"].split(":")
+    assert (ROOT / path).is_file(), deployment["name"]
+    module = importlib.import_module(path.removesuffix(".py").replace("/", "."))
+    flow = getattr(module, name)
+    assert isinstance(flow, Flow)
+    return flow
 
 
 class TestTheForm:
-    """What Prefect makes of the flow's signature and docstring, and what the file says of it."""
+    """What Prefect makes of a flow's signature and docstring, and what the file says of it."""
 
-    def test_every_parameter_has_its_description_and_choices(self) -> None:
+    def test_upscale_shows_its_choices(self) -> None:
         from flows.upscale import upscale
 
         check_form(upscale.parameters.model_dump())
 
-    def test_the_file_deploys_this_version_with_parameters_that_the_flow_has(self) -> None:
-        from flows.upscale import upscale
-
+    @pytest.mark.parametrize("deployment", deployment_file()["deployments"], ids=itemgetter("name"))
+    def test_a_deployment_has_this_version_and_parameters_that_its_flow_takes_and_explains(
+        self, deployment: Json
+    ) -> None:
         project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-        for deployment in deployment_file()["deployments"]:
-            path, flow = deployment["entrypoint"].split(":")
-            assert (ROOT / path).is_file(), deployment["name"]
-            assert flow == upscale.fn.__name__
-            assert deployment["version"] == project["version"]
-            upscale.validate_parameters(
-                {"source": "in", "destination": "out"} | deployment.get("parameters", {})
-            )
+        flow = flow_of(deployment)
+        assert deployment["version"] == project["version"]
+        check_descriptions(flow.parameters.model_dump())
+        given = deployment.get("parameters", {})
+        needed = {name: GIVEN_LATER[name] for name in flow.parameters.required if name not in given}
+        flow.validate_parameters(needed | given)
+        # what is on a timer must not wait for somebody to fill in a form
+        assert not (deployment["schedules"] and needed)
+
+    def test_the_example_of_a_night_says_what_the_deployed_one_says(self) -> None:
+        example = read_toml(str(ROOT / "deployments" / "nightly.example.toml"))
+        settings = typed(NightlySettings, example)
+        (deployed,) = [d for d in deployment_file()["deployments"] if d["name"] == "nightly-sr"]
+        shared = deployed["parameters"]["settings"]
+        assert {name: example[name] for name in shared if name != "training"} == {
+            name: value for name, value in shared.items() if name != "training"
+        }
+        assert shared["training"].items() <= example["training"].items()
+        assert (settings.training.steps, settings.training.learning_rate) == (2000, 5e-4)
 
 
 @pytest.mark.slow
@@ -233,15 +286,21 @@ class TestARunByAWorker:
     def _check_deployments(self, house: PrefectHouse) -> None:
         for name in ("bulk-upscale", "upscale-on-demand"):
             check_form(house.get(f"/deployments/name/upscale/{name}")["parameter_openapi_schema"])
-        bulk = house.get("/deployments/name/upscale/bulk-upscale")
-        schedule = bulk["schedules"][0]
-        assert schedule["active"]
-        assert (schedule["schedule"]["cron"], schedule["schedule"]["timezone"]) == (
-            "0 2 * * *",
-            "UTC",
-        )
-        assert bulk["global_concurrency_limit"]["limit"] == 1
-        assert bulk["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
+        for name, cron in (
+            ("upscale/bulk-upscale", "0 2 * * *"),
+            ("nightly/nightly-sr", "0 3 * * *"),
+        ):
+            nightly = house.get(f"/deployments/name/{name}")
+            (schedule,) = nightly["schedules"]
+            assert schedule["active"]
+            assert (schedule["schedule"]["cron"], schedule["schedule"]["timezone"]) == (cron, "UTC")
+            assert nightly["global_concurrency_limit"]["limit"] == 1
+            assert nightly["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
+        for name in ("train-sr/train-sr", "evaluate-sr/evaluate-sr", "promote/promote"):
+            on_demand = house.get(f"/deployments/name/{name}")
+            assert (on_demand["schedules"], on_demand["global_concurrency_limit"]) == ([], None)
+        dataset = house.get("/deployments/name/dataset-sr/dataset-sr")
+        assert (dataset["schedules"], dataset["global_concurrency_limit"]["limit"]) == ([], 1)
 
     def _check_outputs(self, destination: str) -> None:
         images = c.outputs(destination)
@@ -252,3 +311,48 @@ class TestARunByAWorker:
             assert decode(images[rows[name]["output"]]).pixels.shape[:2] == (2 * height, 2 * width)
         (record,) = c.run_records(destination).to_pylist()
         assert (record["status"], record["ok"], record["model"]) == ("done", 2, "bicubic")
+
+
+@pytest.mark.slow
+class TestTheAutomations:
+    """The file, as deployments/README.md has it put into a server."""
+
+    def test_a_failed_night_and_a_promotion_are_told_and_other_flows_are_not(
+        self, house: PrefectHouse, tmp_path: Path
+    ) -> None:
+        with web_hook() as hook:
+            house.environment.update(PIXELMILL_WEBHOOK=hook.url, NO_PROXY="127.0.0.1")
+            (script,) = re.findall(r'python -c "(.*?)"\)', README.read_text(), re.DOTALL)
+            block = subprocess.run(
+                [sys.executable, "-c", script],
+                cwd=tmp_path, env=house.environment, text=True, capture_output=True, check=True,
+            ).stdout.strip()  # fmt: skip
+            told = (ROOT / "deployments" / "automations.yaml").read_text()
+            (tmp_path / "own.yaml").write_text(told.replace("WEBHOOK_BLOCK", block))
+            house.run("automation", "create", "--from-file", str(tmp_path / "own.yaml"))
+
+            for flow in ("upscale", "nightly"):
+                self._fail(house, flow)
+            text = 'owl: owl@2 promoted, "better"'
+            self._promote(house, text)
+            until(lambda: len(hook.posts) >= 2, "message", house.server_log)
+            failed, promoted = sorted(hook.told(), key=lambda message: message == text)
+        assert promoted == text
+        assert failed == 'the night nightly-1 failed: it is "broken"'
+
+    def _fail(self, house: PrefectHouse, flow: str) -> None:
+        flow_id = house.post("/flows/", {"name": flow})["id"]
+        wanted = {"flow_id": flow_id, "name": f"{flow}-1", "state": {"type": "RUNNING"}}
+        run = house.post("/flow_runs/", wanted)
+        state = {"type": "FAILED", "name": "Failed", "message": 'it is "broken"'}
+        house.post(f"/flow_runs/{run['id']}/set_state", {"state": state})
+
+    def _promote(self, house: PrefectHouse, text: str) -> None:
+        event = {
+            "id": str(uuid.uuid4()),
+            "occurred": datetime.now(UTC).isoformat(),
+            "event": "pixelmill.nightly.promoted",
+            "resource": {"prefect.resource.id": "pixelmill.owl", "prefect.resource.name": "owl"},
+            "payload": {"text": text},
+        }
+        house.api.post("/events", json=[event]).raise_for_status()
