@@ -24,7 +24,13 @@ def precision(request: pytest.FixtureRequest) -> PrecisionChoice:
     return value
 
 
-@pytest.fixture(params=shipped_models())
+# the perceptual twin is mill-x4's network with other numbers, and one SRCNN is like the others
+ONE_OF_EACH = [
+    name for name in shipped_models() if name not in ("mill-x4-perceptual", "srcnn-x2", "srcnn-x4")
+]
+
+
+@pytest.fixture(params=ONE_OF_EACH)
 def upscaler(request: pytest.FixtureRequest, precision: PrecisionChoice) -> Upscaler:
     loaded = load_model(request.param, None, precision).upscaler
     assert loaded.network is None or loaded.precision == precision
@@ -176,7 +182,8 @@ def test_bf16_is_within_a_few_levels_of_fp32() -> None:
     image = picture("photographic", 8, 30, 30, 3, "uint8")
     for name in shipped_models():
         exact, fast = (whole(load_model(name, None, p).upscaler, image) for p in PRECISIONS)
-        assert difference(exact, fast) <= 3
+        # SRCNN computes the whole picture in bf16, the others what they add to bicubic
+        assert difference(exact, fast) <= (6 if name.startswith("srcnn") else 3), name
 
 
 @pytest.mark.parametrize("channels", [0, 5])

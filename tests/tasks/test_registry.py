@@ -60,12 +60,17 @@ def test_bicubic_and_mill_are_shipped() -> None:
     assert len(set(shipped_models())) == len(shipped_models())
 
 
+def scale_in(name: str) -> int:
+    """mill-x3 and the like say it; bicubic's default is 4."""
+    return 4 if name == "bicubic" else int(name.split("-x")[1][0])
+
+
 @pytest.mark.parametrize("name", shipped_models())
 def test_shipped_models_load_by_name_with_their_own_scale(name: str) -> None:
     loaded = load_model(name, None, "fp32")
     assert loaded.name == name
     assert loaded.upscaler.name == name
-    assert loaded.upscaler.scale == (4 if name == "bicubic" else int(name[-1]))
+    assert loaded.upscaler.scale == scale_in(name)
     check_model(name, loaded.upscaler.scale)
 
 
@@ -175,8 +180,9 @@ def test_auto_takes_bf16_only_where_it_is_fast_and_the_card_says_it_is_harmless(
 def test_shipped_cards_say_what_bf16_costs(name: str) -> None:
     card = read_card(shipped_bytes(name))
     assert card is not None
-    assert abs(card.metrics["bf16_cost_db"]) < 0.05
-    assert card.config["scale"] == int(name[-1])
+    # SRCNN computes the whole picture in bf16, mill what it adds to bicubic
+    assert abs(card.metrics["bf16_cost_db"]) < (0.2 if name.startswith("srcnn") else 0.05)
+    assert card.config["scale"] == scale_in(name)
 
 
 class TestModelsOfARegistry:
