@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -163,8 +163,3 @@ def _scores(
 def _scored(luma: Tensor, border: int) -> Tensor:
     levels = (luma.double().cpu() * 255).round().clamp(0, 255)
     return levels[..., border:-border, border:-border]
-
-
-def fine_tuning(training: SrTraining, *, steps: int, learning_rate: float) -> SrTraining:
-    """The same training, shorter and gentler, to go on from trained weights."""
-    return replace(training, steps=steps, learning_rate=learning_rate)
