@@ -72,7 +72,7 @@ class RunDisplay:
                 seen = self._progress
                 bar.update(
                     line,
-                    completed=seen.ok + seen.failed,
+                    completed=seen.ok + seen.failed + sum(list(seen.under_way.values())),
                     total=seen.counts.to_do or None,
                     failed=seen.failed,
                     rate=seen.ok / max(seen.seconds, 1e-9),

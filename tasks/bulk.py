@@ -1,8 +1,8 @@
 """The bulk engine: one shard of images in, its outputs and one manifest part out.
 
-Reading, decoding, running batches of tiles, encoding and writing overlap. Each image takes from a
-byte budget before it is decoded and gives back after it is written, and that is what bounds every
-queue. The manifest part is written last: it is the shard's commit.
+Reading, decoding, the stage that computes (tiles or whole pictures), encoding and writing overlap.
+Each image takes from a byte budget before it is decoded and gives back after it is written, and
+that is what bounds every queue. The manifest part is written last: it is the shard's commit.
 """
 
 import contextvars
@@ -12,81 +12,55 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-import numpy as np
-from PIL.Image import Image as PillowImage
-
 from models import images
-from models.images import ImageError, Picture, decode, read_header
-from models.pixels import Pixels
-from models.tiling import TileGrid, core, run_in_parts, tile_grid, window
+from models.images import ImageError, decode, read_header
 from tasks import storage, tables
 from tasks.budget import MemoryBudget
-from tasks.collection import Shard, Source
+from tasks.collection import Shard
 from tasks.failures import RunAbortedError, error_kind, explain, persistently
+from tasks.passage import Passage
+from tasks.runs import StoppedError
 from tasks.tables import ManifestRow
-from tasks.tile_queue import Batch, TileQueue
-from tasks.transform import BulkConfig, Judge, Provenance, Transform, memory_needed
+from tasks.transform import BulkConfig, Judge, Provenance, Stage
 
 log = logging.getLogger(__name__)
 
 _IO_THREADS = 8
 
 
-@dataclass(kw_only=True, eq=False)
-class _Image:
-    """One image on its way through the stages."""
-
-    source: Source
-    data: bytes | None = None
-    picture: Picture | None = None
-    grid: TileGrid | None = None
-    output: PillowImage | None = None
-    remaining: int = 0
-    ahead: int = 0
-    reserved: int = 0
-    error: Exception | None = None
-    decode_s: float = 0.0
-    infer_s: float = 0.0
-    encode_s: float = 0.0
-    size: tuple[int, int] | None = None
-    output_size: tuple[int, int] | None = None
-    output_bytes: int | None = None
-    psnr: float | None = None
-    ssim: float | None = None
-    finished: bool = False
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-
 class ShardRun:
-    """One shard on its way: stages of threads, joined by hand-overs that the budget bounds."""
+    """One shard on its way: stages of threads, joined by hand-overs that the budget bounds.
+
+    Args:
+        before_commit: called with the shard's number when its images are written: what is to be
+            there before the manifest part says that they are done.
+    """
 
     def __init__(
         self,
         *,
         destination: str,
-        transform: Transform,
+        stage: Stage,
         config: BulkConfig,
         provenance: Provenance,
         stop: threading.Event,
         on_row: Callable[[ManifestRow], None],
-        judge: Judge | None,
+        judge: Judge | None = None,
+        before_commit: Callable[[int], None] | None = None,
     ) -> None:
         self._destination = destination
-        self._transform = transform
+        self._stage = stage
         self._config = config
         self._provenance = provenance
         self._stop = stop
         self._on_row = on_row
         self._judge = judge
+        self._before_commit = before_commit
         self._budget = MemoryBudget(config.memory)
         self._ahead = MemoryBudget(config.read_ahead_bytes)
         self._slots = threading.Semaphore(config.in_flight)
-        self._tiles: TileQueue[_Image] = TileQueue(
-            config.batch_pixels, batch_most=config.batch_most, patience_s=config.patience_s
-        )
         self._rows: list[ManifestRow] = []
         self._abort: Exception | None = None
         self._lock = threading.Lock()
@@ -101,8 +75,8 @@ class ShardRun:
         runners = [
             threading.Thread(
                 target=contextvars.copy_context().run,
-                args=(self._run_tiles,),
-                name=f"tiles-{i}",
+                args=(self._work,),
+                name=f"device-{i}",
                 daemon=True,
             )
             for i in range(self._config.runners)
@@ -115,12 +89,12 @@ class ShardRun:
                 if self._stop.is_set() or self._abort is not None:
                     self._slots.release()
                     break
-                image = _Image(source=source, ahead=max(source.size, 0))
+                image = Passage(source=source, ahead=max(source.size, 0))
                 self._ahead.acquire(image.ahead)
                 self._submit(self._readers, self._read, image)
             for _ in range(self._config.in_flight):  # every slot back: every image has its row
                 self._slots.acquire()
-        self._tiles.close()
+        self._stage.close()
         for thread in runners:
             thread.join()
         self._commit(shard.number)
@@ -140,13 +114,13 @@ class ShardRun:
             yield
 
     def _submit(
-        self, pool: ThreadPoolExecutor, stage: Callable[[_Image], None], image: _Image
+        self, pool: ThreadPoolExecutor, stage: Callable[[Passage], None], image: Passage
     ) -> None:
         """Run a stage of an image in a pool; whatever goes wrong there is that image's."""
 
         def guarded() -> None:
             try:
-                if self._stop.is_set() and image.grid is None:
+                if self._stop.is_set() and not image.begun:
                     self._release(image)  # not begun: the next run's
                 else:
                     stage(image)
@@ -156,14 +130,14 @@ class ShardRun:
         # the context tells Prefect to which run a thread's log lines belong
         pool.submit(contextvars.copy_context().run, guarded)
 
-    def _read(self, image: _Image) -> None:
+    def _read(self, image: Passage) -> None:
         image.data = persistently(lambda: storage.read(image.source.uri), stop=self._stop)
         self._submit(self._decoders, self._decode, image)
 
-    def _decode(self, image: _Image) -> None:
+    def _decode(self, image: Passage) -> None:
         data = image.data or b""
         header = read_header(data)
-        needed = memory_needed(header, self._transform.scale, len(data))
+        needed = self._stage.bytes_needed(header, len(data))
         if needed > self._config.memory_limit:
             raise ImageError(
                 "too_large",
@@ -180,64 +154,24 @@ class ShardRun:
         image.decode_s = time.thread_time() - began
         for remark in picture.remarks:
             log.info("%s: %s", image.source.uri, remark)
-        height, width, channels = picture.pixels.shape
-        scale, transform = self._transform.scale, self._transform
-        image.size = (width, height)
+        image.size = (picture.pixels.shape[1], picture.pixels.shape[0])
         image.picture = picture
-        image.grid = grid = tile_grid(
-            height,
-            width,
-            tile=self._config.tile,
-            radius=transform.radius_for(channels),
-            multiple=transform.multiple,
-        )
-        image.output = images.blank(height * scale, width * scale, channels, picture.pixels.dtype)
-        image.remaining = grid.count
-        shape = (grid.window_height, grid.window_width, channels, str(picture.pixels.dtype))
-        self._tiles.put(image, shape, grid.count)
+        image.begun = True
+        self._stage.put(image)
 
-    def _run_tiles(self) -> None:
+    def _work(self) -> None:
         self._config.prepare_thread()
-        while (batch := self._tiles.take()) is not None:
-            try:
-                self._run_batch(batch)
-            except Exception as error:  # noqa: BLE001 (the images of this batch fail, no other)
-                for image, _ in batch.tiles:
-                    self._tile_done(image, error=error)
+        self._stage.work(self._worked)
 
-    def _run_batch(self, batch: Batch[_Image]) -> None:
-        began = self._config.clock()
-        windows = [window(*_pixels_and_grid(image), index) for image, index in batch.tiles]
-        windows += [np.zeros_like(windows[0])] * (batch.size - len(windows))
-        results = run_in_parts(
-            self._transform,
-            np.stack(windows),
-            radius=self._transform.radius_for(windows[0].shape[-1]),
-            scale=self._transform.scale,
-            multiple=self._transform.multiple,
-        )
-        for (image, index), result in zip(batch.tiles, results, strict=False):
-            output, grid = image.output, image.grid
-            if output is not None and grid is not None:
-                images.draw(output, *core(result, grid, index, self._transform.scale))
-        share = (self._config.clock() - began) / len(batch.tiles)
-        for image, _ in batch.tiles:
-            self._tile_done(image, seconds=share)
-
-    def _tile_done(
-        self, image: _Image, *, seconds: float = 0.0, error: Exception | None = None
-    ) -> None:
-        with image.lock:
-            image.infer_s += seconds
-            image.error = image.error or error
-            image.remaining -= 1
-            finished = image.remaining == 0
-        if finished and image.error is not None:
-            self._fail(image, image.error)
-        elif finished:
+    def _worked(self, image: Passage, error: Exception | None) -> None:
+        if isinstance(error, StoppedError):  # given up half way: the next run's
+            self._release(image)
+        elif error is not None:
+            self._fail(image, error)
+        else:
             self._submit(self._encoders, self._encode, image)
 
-    def _encode(self, image: _Image) -> None:
+    def _encode(self, image: Passage) -> None:
         output, picture = image.output, image.picture
         if output is None or picture is None:
             raise RuntimeError(f"{image.source.uri} reached encoding without pixels")
@@ -250,7 +184,7 @@ class ShardRun:
         image.encode_s = time.thread_time() - began
         self._submit(self._writers, self._write, image)
 
-    def _write(self, image: _Image) -> None:
+    def _write(self, image: Passage) -> None:
         data, target = image.data or b"", storage.join(self._destination, image.source.output)
         try:
             persistently(lambda: storage.write(target, data), stop=self._stop)
@@ -268,7 +202,7 @@ class ShardRun:
         image.output_bytes = len(data)
         self._finish(image, None)
 
-    def _fail(self, image: _Image, error: Exception) -> None:
+    def _fail(self, image: Passage, error: Exception) -> None:
         if isinstance(error, storage.StorageUnavailableError):
             if self._stop.is_set():  # it was not waited for: the next run's
                 self._release(image)
@@ -278,7 +212,7 @@ class ShardRun:
             log.error("%s: unexpected", image.source.uri, exc_info=error)
         self._finish(image, error)
 
-    def _finish(self, image: _Image, error: Exception | None) -> None:
+    def _finish(self, image: Passage, error: Exception | None) -> None:
         """Make the image's row and give back what it held; after an abort its row is dropped."""
         try:
             if not image.finished and (error is None or self._abort is None):
@@ -289,7 +223,7 @@ class ShardRun:
         finally:
             self._release(image)
 
-    def _release(self, image: _Image) -> None:
+    def _release(self, image: Passage) -> None:
         with image.lock:
             if image.finished:
                 return
@@ -299,7 +233,7 @@ class ShardRun:
         self._budget.release(image.reserved)
         self._slots.release()
 
-    def _row(self, image: _Image, error: Exception | None) -> ManifestRow:
+    def _row(self, image: Passage, error: Exception | None) -> ManifestRow:
         source, provenance = image.source, self._provenance
         width, height = image.size or (None, None)
         output_width, output_height = image.output_size or (None, None)
@@ -330,6 +264,8 @@ class ShardRun:
         )
 
     def _commit(self, number: int) -> None:
+        if self._before_commit is not None:
+            self._before_commit(number)
         if not self._rows:
             return
         self._rows.sort(key=lambda row: row.source)
@@ -337,9 +273,3 @@ class ShardRun:
         data = tables.to_parquet(self._rows, tables.MANIFEST)
         target = storage.join(self._destination, part)
         persistently(lambda: storage.write(target, data))
-
-
-def _pixels_and_grid(image: _Image) -> tuple[Pixels, TileGrid]:
-    if image.picture is None or image.grid is None:
-        raise RuntimeError(f"{image.source.uri} reached the network without pixels")
-    return image.picture.pixels, image.grid

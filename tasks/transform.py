@@ -2,13 +2,14 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from models.images import Header
 from models.pixels import Pixels
 from tasks.collection import Source
+from tasks.passage import Passage
 
 
 class Transform(Protocol):
@@ -24,6 +25,32 @@ class Transform(Protocol):
     @property
     def multiple(self) -> int: ...
     def __call__(self, tiles: Pixels, /) -> Pixels: ...
+
+
+class PictureTransform(Protocol):
+    """What the engine runs where a picture is one whole: out comes a picture of any size.
+
+    Pictures of a batch are equal in shape. Raise StoppedError to leave them to the next run.
+    """
+
+    def bytes_needed(self, header: Header, /) -> int: ...
+    def __call__(self, pictures: Pixels, sources: Sequence[Source], /) -> Sequence[Pixels]: ...
+
+
+Worked = Callable[[Passage, Exception | None], None]
+"""Told of each image that the device is done with, or what went wrong."""
+
+
+class Stage(Protocol):
+    """What the engine does between decoding and encoding: see `tile_stage`, `picture_stage`.
+
+    `work` is run by each of the device's threads until `close`.
+    """
+
+    def bytes_needed(self, header: Header, source_bytes: int, /) -> int: ...
+    def put(self, image: Passage, /) -> None: ...
+    def work(self, worked: Worked, /) -> None: ...
+    def close(self) -> None: ...
 
 
 Judge = Callable[[Source, Pixels], tuple[float | None, float | None]]
@@ -67,12 +94,6 @@ class Provenance:
     model: str
     model_digest: str
     config_digest: str
-
-
-def memory_needed(header: Header, scale: int, source_bytes: int) -> int:
-    """Bytes one image holds at its peak: pixels, 4 bytes for each of Pillow's, encoded output."""
-    pixels = header.width * header.height
-    return source_bytes + pixels * 4 + pixels * scale**2 * 8
 
 
 def processors() -> int:

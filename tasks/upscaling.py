@@ -1,35 +1,37 @@
 """The upscaling job: a request, checked; its plan; one shard of it."""
 
 import functools
-import hashlib
-import json
 import logging
-import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from typing import Literal
-
-import psutil
 
 from models.images import ImageError, decode
 from models.pixels import Pixels
 from tasks import collection, storage
 from tasks.bulk import ShardRun
-from tasks.collection import OutputFormat, PlanConfig, Shard, Source
+from tasks.bulk_job import (
+    Maker,
+    check_common,
+    check_range,
+    count_only,
+    digest_of,
+    open_run,
+    plan_request,
+)
+from tasks.collection import OutputFormat, Shard, Source
+from tasks.engine_sizing import engine_config
 from tasks.failures import RequestError
 from tasks.registry import LoadedModel, PrecisionChoice, check_model, load_model, registry_uri
-from tasks.runs import RunProgress, RunSummary, new_run_id, software_versions, summarise
+from tasks.runs import RunProgress, RunSummary
 from tasks.tables import ManifestRow, RunRow
-from tasks.transform import BulkConfig, Judge, Provenance, processors
+from tasks.tile_stage import TileStage
+from tasks.transform import Judge, Provenance
 
 log = logging.getLogger(__name__)
 
 PIXELS_VERSION = 2
 """Part of every config digest: raise it when the same parameters give other pixels than before."""
-
-_MEMORY_SHARE = 0.35
-_MEMORY_MOST = 2 * 2**30
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,22 +72,10 @@ def check_request(request: UpscaleRequest) -> UpscaleRequest:
         ModelError: no such model.
         StorageError: there is no such source, or a store cannot be asked.
     """
-    ranges = {"tile": (16, 4096), "shard_size": (1, 100_000), "limit": (0, 10**12)}
-    for name, (low, high) in ranges.items():
-        value = getattr(request, name)
-        if value is not None and not low <= value <= high:
-            raise RequestError(f"{name.replace('_', '-')} must be {low} to {high}, got {value}")
-    if not 0 <= request.max_failed <= 1:
-        raise RequestError(f"max-failed must be 0 to 1, got {request.max_failed}")
+    check_range("tile", request.tile, 16, 4096)
     if request.scale is not None and not 2 <= request.scale <= 8:
         raise RequestError(f"scale must be 2, 3 or 4 (2 to 8 for bicubic), got {request.scale}")
-    source, destination = storage.normalise(request.source), storage.normalise(request.destination)
-    for inner, outer, words in (
-        (destination, source, "the destination must not lie inside the source"),
-        (source, storage.join(destination, "images"), "the source must not be the outputs"),
-    ):
-        if storage.is_within(inner, outer):
-            raise RequestError(f"{words}, got {source} and {destination}")
+    source, destination = check_common(request)
     registry = registry_uri(request.registry)
     check_model(request.model, request.scale, registry)
     collection.check_exists(source)
@@ -104,24 +94,13 @@ def open_job(request: UpscaleRequest) -> UpscaleJob:
     request = check_request(request)
     model = load_model(request.model, request.scale, request.precision, request.registry)
     request = replace(request, scale=model.upscaler.scale)
-    run, digest = new_run_id(), config_digest(request, model)
-    name = storage.redact(model.name)
-    row = RunRow(
-        run=run,
-        job="upscale",
-        status="running",
-        source=request.source,
-        destination=request.destination,
-        parameters=storage.redact(json.dumps(asdict(request), sort_keys=True)),
-        model=name,
-        model_digest=model.digest,
-        config_digest=digest,
+    maker = Maker(
+        name=model.name,
+        digest=model.digest,
         device=model.device,
         precision=model.upscaler.precision,
-        started_at=datetime.now(UTC),
-        versions=software_versions(),
     )
-    provenance = Provenance(run=run, model=name, model_digest=model.digest, config_digest=digest)
+    row, provenance = open_run("upscale", request, maker, config_digest(request, model))
     # whoever becomes champion meanwhile: all shards of a run are by the model it began with
     if model.version is not None:
         request = replace(request, model=model.version.ref)
@@ -139,7 +118,7 @@ def config_digest(request: UpscaleRequest, model: LoadedModel) -> str:
     identity = model.digest
     if model.version is not None and "@" not in (request.model or ""):
         identity = f"{model.version.name}@champion"
-    shaping = {
+    shaping: dict[str, object] = {
         "job": "upscale",
         "pixels": PIXELS_VERSION,
         "model": identity,
@@ -148,38 +127,19 @@ def config_digest(request: UpscaleRequest, model: LoadedModel) -> str:
         "precision": request.precision,
         "reference": request.reference,
     }
-    return hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()[:16]
+    return digest_of(shaping)
 
 
 def plan(job: UpscaleJob, progress: RunProgress) -> Iterator[Shard]:
     """Shards of what this job has still to do, while the source is listed."""
-    request = job.request
-    done, digest = collection.DoneIndex.empty(), job.provenance.config_digest
-    if not request.overwrite:
-        done = collection.read_done(request.destination, by_model=request.redo_outdated)
-    if request.redo_outdated:
-        digest = collection.config_of_model(digest, job.provenance.model_digest)
-    config = PlanConfig(
-        shard_size=request.shard_size,
-        limit=request.limit,
-        format=request.format,
-        case_sensitive=storage.case_sensitive(request.destination),
-        by_name=not collection.is_list(request.source),
-    )
-    return collection.plan_shards(
-        collection.list_collection(request.source),
-        done,
-        config_digest=digest,
-        config=config,
-        counts=progress.counts,
-    )
+    request, provenance = job.request, job.provenance
+    by_model = provenance.model_digest if request.redo_outdated else None
+    return plan_request(request, provenance.config_digest, progress, by_model=by_model)
 
 
 def dry_run(job: UpscaleJob, progress: RunProgress) -> RunSummary:
     """Plan to the end and count; writes nothing."""
-    for _ in plan(job, progress):
-        pass
-    return summarise(job.run, progress)
+    return count_only(plan(job, progress), job.run, progress)
 
 
 def run_shard(job: UpscaleJob, shard: Shard, progress: RunProgress) -> list[ManifestRow]:
@@ -190,40 +150,17 @@ def run_shard(job: UpscaleJob, shard: Shard, progress: RunProgress) -> list[Mani
     """
     request = job.request
     model = load_model(request.model, request.scale, request.precision, request.registry)
+    config = engine_config(model.upscaler.device.type, request.tile)
     engine = ShardRun(
         destination=request.destination,
-        transform=model.upscaler,
-        config=engine_config(model, request.tile),
+        stage=TileStage(model.upscaler, config),
+        config=config,
         provenance=job.provenance,
         stop=progress.stop,
         on_row=progress.add,
         judge=reference_judge(request.reference, model.upscaler.scale),
     )
     return engine.run(shard)
-
-
-def engine_config(model: LoadedModel, tile: int) -> BulkConfig:
-    """How this machine runs a model: on a CPU one tile a thread, on a GPU one thread, batches."""
-    import torch
-
-    cores, device = processors(), model.upscaler.device.type
-    available = psutil.virtual_memory().available
-    common = BulkConfig(
-        tile=tile,
-        workers=cores,
-        memory=min(_MEMORY_MOST, int(available * _MEMORY_SHARE)),
-        memory_limit=int(available * 0.8),
-    )
-    if device == "cuda":
-        return replace(
-            common,
-            batch_pixels=16 * 256 * 256,
-            batch_most=64,
-            patience_s=0.02,
-            in_flight=256,
-            clock=time.perf_counter,  # the thread only waits for the device
-        )
-    return replace(common, runners=cores, prepare_thread=lambda: torch.set_num_threads(1))
 
 
 def reference_judge(reference: str | None, scale: int) -> Judge | None:

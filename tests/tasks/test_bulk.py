@@ -12,6 +12,7 @@ from tasks.bulk import ShardRun
 from tasks.collection import Shard, Source
 from tasks.failures import RunAbortedError, persistently
 from tasks.tables import ManifestRow
+from tasks.tile_stage import TileStage
 from tasks.transform import BulkConfig, Provenance
 from tests import collections as c
 from tests.corpus import good_image, png, smooth_noise
@@ -74,14 +75,14 @@ def _engine(
     config: BulkConfig | None = None,
     stop: threading.Event | None = None,
 ) -> ShardRun:
+    config = config or BulkConfig(runners=2)
     return ShardRun(
         destination=destination,
-        transform=transform,
-        config=config or BulkConfig(runners=2),
+        stage=TileStage(transform, config),
+        config=config,
         provenance=PROVENANCE,
         stop=stop or threading.Event(),
         on_row=lambda _row: None,
-        judge=None,
     )
 
 
