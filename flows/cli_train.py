@@ -73,3 +73,65 @@ def sr(
             processes=processes,
         )
     typer.echo(summary.closing_line())
+
+
+@app.command()
+def style(
+    dataset: Annotated[
+        str, typer.Argument(help="Photographs: prefix, glob, or Parquet/CSV list (column uri).")
+    ],
+    registry: Annotated[
+        str,
+        typer.Option(envvar="PIXELMILL_REGISTRY", help="Where versions and checkpoints go."),
+    ],
+    name: Annotated[str, typer.Option(help="The painter's name in the registry.")],
+    style_: Annotated[
+        list[str] | None,
+        typer.Option("--style", help="A picture to paint like: IMAGE or NAME=IMAGE; repeatable."),
+    ] = None,
+    config: Annotated[str | None, typer.Option(help="A TOML file of settings.")] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="key=value, e.g. steps=8000, norms_only=true."),
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option("--from", help="Go on from painter, NAME[@VERSION] or a checkpoint."),
+    ] = None,
+    features: Annotated[
+        str | None, typer.Option(help="VGG or SqueezeNet weights; else torchvision's.")
+    ] = None,
+) -> None:
+    """Train a painter of these styles; stopped or killed, the same command goes on."""
+    with explained():
+        quiet_prefect()
+        from models.style_training import StyleTraining
+        from tasks.settings import merged, parse_assignments, read_toml, typed
+        from tasks.style_request import TrainStyleRequest, open_job
+
+        values = merged(read_toml(config) if config else {}, parse_assignments(set_ or []))
+        training = typed(StyleTraining, values)
+        styles = style_ or []
+        open_job(
+            TrainStyleRequest(
+                dataset=dataset,
+                registry=registry,
+                name=name,
+                styles=tuple(styles),
+                training=training,
+                start=start,
+                features=features,
+            )
+        )
+        from flows.train_style import train_style
+
+        summary = train_style(
+            dataset,
+            registry,
+            name,
+            styles,
+            training=training,
+            start=start,
+            features=features,
+        )
+    typer.echo(summary.closing_line())

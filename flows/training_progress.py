@@ -4,7 +4,7 @@ import base64
 import sys
 import threading
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 from uuid import UUID
 
 from prefect.artifacts import (
@@ -88,5 +88,11 @@ class TrainingDisplay:
         if FlowRunContext.get() is None:
             return
         update_progress_artifact(artifact_id=self._artifact, progress=100.0)
-        address = "data:image/png;base64," + base64.b64encode(curve).decode()
-        create_image_artifact(image_url=address, description=closing_line)
+        show_picture(curve, closing_line)
+
+
+def show_picture(file: bytes, description: str, *, kind: Literal["png", "jpeg"] = "png") -> None:
+    """A picture file in the flow's run, where there is one; Prefect's database then holds it."""
+    if FlowRunContext.get() is not None:
+        address = f"data:image/{kind};base64," + base64.b64encode(file).decode()
+        create_image_artifact(image_url=address, description=description)

@@ -1,4 +1,4 @@
-"""Checkpoint bytes -> an upscaler: our own safetensors, or what spandrel recognises."""
+"""Checkpoint bytes -> a network: our own safetensors, or an upscaler that spandrel recognises."""
 
 import io
 import json
@@ -94,6 +94,12 @@ def _looks_like_safetensors(data: bytes) -> bool:
 
 
 def _load_own(data: bytes, card: Card, name: str) -> Upscaler:
+    if "scale" not in card.config:
+        raise CheckpointError(f"{name} is a {card.architecture}, no super-resolution model")
+    return luma_upscaler(name, _built(data, card, name), scale=card.config["scale"])
+
+
+def _built(data: bytes, card: Card, name: str) -> nn.Module:
     try:
         network = network_of(card.architecture, card.config)
         network.load_state_dict(load_safetensors(data))
@@ -101,7 +107,27 @@ def _load_own(data: bytes, card: Card, name: str) -> Upscaler:
         raise CheckpointError(f"{name}: {error}") from error
     except (SafetensorError, RuntimeError) as error:
         raise CheckpointError(f"{name} is damaged: {_reason(error)}") from error
-    return luma_upscaler(name, network, scale=card.config["scale"])
+    return network
+
+
+def load_network(data: bytes, *, architecture: str, name: str) -> nn.Module:
+    """The network of one of our own checkpoints, on the CPU in fp32, whatever its file holds.
+
+    Args:
+        architecture: what it must be; a name of `systems.SYSTEMS`.
+        name: what messages call it.
+    Raises:
+        CheckpointError: damaged, not ours, or of another architecture.
+    """
+    try:
+        card = read_card(data) if _looks_like_safetensors(data) else None
+    except CheckpointError as error:
+        raise CheckpointError(f"{name} cannot be read: {error}") from error
+    if card is None:
+        raise CheckpointError(f"{name} is no checkpoint of ours, wanted a {architecture}")
+    if card.architecture != architecture:
+        raise CheckpointError(f"{name} is a {card.architecture}, wanted a {architecture}")
+    return _built(data, card, name)
 
 
 def _reason(error: Exception) -> str:

@@ -131,6 +131,20 @@ class FeatureNetwork(nn.Module):
         Raises:
             ValueError: it is no RGB, or smaller than one value of the deepest layer.
         """
+        found = self._run(rgb, self.layers)
+        return {name: found[name] for name in self.layers}
+
+    def up_to(self, rgb: Tensor, layer: str) -> Tensor:
+        """One of the layers alone, and nothing computed behind it: (N, C, h, w).
+
+        Raises:
+            ValueError: it is none of `layers`, or as for `forward`.
+        """
+        if layer not in self.layers:
+            raise ValueError(f"layer must be one of {', '.join(self.layers)}, got {layer!r}")
+        return self._run(rgb, (layer,))[layer]
+
+    def _run(self, rgb: Tensor, wanted: Sequence[str]) -> dict[str, Tensor]:
         if rgb.ndim != 4 or rgb.shape[1] != 3:
             raise ValueError(f"rgb must be (N, 3, H, W), got {tuple(rgb.shape)}")
         if min(rgb.shape[-2:]) < self.minimum_side:
@@ -142,9 +156,11 @@ class FeatureNetwork(nn.Module):
         found: dict[str, Tensor] = {}
         for name, module in zip(self._names, self.features.values(), strict=True):
             x = module(x)
-            if name in self.layers:
+            if name in wanted:
                 found[name] = x
-        return {name: found[name] for name in self.layers}
+                if len(found) == len(wanted):
+                    break
+        return found
 
 
 def layer_names(kind: FeatureKind) -> tuple[str, ...]:

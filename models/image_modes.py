@@ -5,7 +5,6 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 import numpy.typing as npt
 from PIL import Image, ImageCms
 from PIL.ImageFile import ImageFile
@@ -176,7 +175,7 @@ def row_strips(pixels: Pixels) -> Iterator[slice]:
     return (slice(top, top + step) for top in range(0, len(pixels), step))
 
 
-def reduce_to_8_bits(pixels: Pixels) -> NDArray[np.uint8]:
+def reduce_to_8_bits(pixels: Pixels) -> npt.NDArray[np.uint8]:
     """(H, W, C) uint16 in 0..65535 to uint8 in 0..255, to the nearest; uint8 as it is."""
     if pixels.dtype == np.uint8:
         return np.asarray(pixels, np.uint8)

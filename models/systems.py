@@ -7,6 +7,7 @@ from typing import Any, get_args
 import torch
 from torch import nn
 
+from models.chair_networks import ChairGenerator, GeneratorConfig, chair_init_
 from models.classic_upscalers import (
     Espcn,
     EspcnConfig,
@@ -16,6 +17,7 @@ from models.classic_upscalers import (
     ResidualFcnConfig,
     classic_init_,
 )
+from models.style_feedforward import Painter, PainterConfig, painter_init_
 from models.super_resolution import (
     Mill,
     MillConfig,
@@ -45,6 +47,8 @@ SYSTEMS: dict[str, System] = {
     "espcn": System(config=EspcnConfig, build=Espcn, initialise=classic_init_),
     "fsrcnn": System(config=FsrcnnConfig, build=Fsrcnn, initialise=classic_init_),
     "residual_fcn": System(config=ResidualFcnConfig, build=ResidualFcn, initialise=classic_init_),
+    "painter": System(config=PainterConfig, build=Painter, initialise=painter_init_),
+    "chair_generator": System(config=GeneratorConfig, build=ChairGenerator, initialise=chair_init_),
 }
 
 PRESETS: dict[str, tuple[str, Any]] = {

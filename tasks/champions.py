@@ -5,6 +5,9 @@ from tasks.failures import RequestError
 from tasks.registry import registry_uri
 from tasks.versions import Champion, Version
 
+_OBJECTIVES = {"style": "validation_total"}
+"""The held-out metric by which a newest version must be lower than the champion to replace it."""
+
 
 def change_champion(
     registry: str | None,
@@ -18,7 +21,8 @@ def change_champion(
     """Promote a version, the newest if None, or go back to the champion before; one line on it.
 
     Raises:
-        RequestError: no registry, no such version, or both a version and a rollback.
+        RequestError: no registry, no such version, both a version and a rollback, or a newest one
+            of a system with a held-out objective that was judged otherwise than the champion.
         ValueError: the record of the champion is damaged.
         StorageError: the registry cannot be read or written.
     """
@@ -26,6 +30,9 @@ def change_champion(
     if rollback and version is not None:
         raise RequestError("a rollback leads to the champion before: want no version beside it")
     before = versions.champion(place, system, name)
+    judged = version is None and not rollback and system in _OBJECTIVES
+    if judged and before is not None and (kept := _reason_to_keep(before, system)):
+        return f"{name}: version {before.version.version} stays champion, {kept}"
     if rollback:
         after = versions.rollback(place, system, name, reason=reason)
     else:
@@ -36,6 +43,27 @@ def change_champion(
         return f"{name}: version {number} is champion already, nothing was changed: {where}"
     was = before.version.version if before is not None else "none"
     return f"{name}: champion is now version {number} (was {was}), {reason}: {where}"
+
+
+def _reason_to_keep(champion: Champion, system: str) -> str:
+    """Why the newest version does not replace the champion; empty where it should."""
+    current = champion.version
+    newest = versions.list_versions(current.registry, system, current.name)[-1]
+    if newest == current:
+        return ""
+    metric = _OBJECTIVES[system]
+    own, other = versions.read_record(current), versions.read_record(newest)
+    if own.training.get("judge") != other.training.get("judge"):
+        raise RequestError(
+            f"{current.ref} and {newest.ref} were judged by other styles, photographs or losses:"
+            f" look at them, and choose with --version {newest.version}"
+        )
+    if other.metrics[metric] < own.metrics[metric]:
+        return ""
+    return (
+        f"{metric} of {newest.ref} is {other.metrics[metric]:.4g}, not below"
+        f" {own.metrics[metric]:.4g}; --version {newest.version} promotes it all the same"
+    )
 
 
 def version_table(registry: str | None, system: str, name: str | None = None) -> list[str]:

@@ -17,6 +17,8 @@ PrecisionChoice = Literal["auto", "fp32", "bf16"]
 
 _BF16_MAY_COST_DB = 0.01
 _SYSTEM = "sr"
+_OTHER_SYSTEMS = {"painter": "style"}
+"""Shipped models of other systems than super-resolution, whose names are not asked for here."""
 _CHECKPOINT_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")
 
 _loaded: dict[tuple[str, int | None, str, str], "LoadedModel"] = {}
@@ -44,11 +46,12 @@ class LoadedModel:
         return str(self.upscaler.device)
 
 
-def shipped_models() -> list[str]:
-    """The names that need no registry and no file."""
+def shipped_models(system: str = _SYSTEM) -> list[str]:
+    """The names of a system's models that need no registry and no file."""
     weights = resources.files("models") / "weights"
-    names = [f.name.removesuffix(".safetensors") for f in weights.iterdir()]
-    return ["bicubic", *sorted(n for n in names if "." not in n)]
+    names = sorted(f.name.removesuffix(".safetensors") for f in weights.iterdir())
+    own = [n for n in names if "." not in n and _OTHER_SYSTEMS.get(n, _SYSTEM) == system]
+    return ["bicubic", *own] if system == _SYSTEM else own
 
 
 def registry_uri(registry: str | None) -> str | None:
@@ -69,14 +72,30 @@ def find_version(ref: str | None, scale: int | None, registry: str | None) -> Ve
     """
     name, place = ref or _default(scale), registry_uri(registry)
     shipped = name in shipped_models()
-    if place is None or name == "bicubic" or _is_checkpoint(name) or not (ref or shipped):
+    if place is None or name == "bicubic" or not (ref or shipped):
         return None
+    return version_meant(_SYSTEM, name, place)
+
+
+def version_meant(system: str, ref: str, place: str) -> Version | None:
+    """The version that a reference means in a registry; None for a checkpoint's URI.
+
+    A shipped name is the champion of that name, where there is one, else None.
+
+    Raises:
+        ModelError: the registry has no such name or version, or the name no champion.
+        StorageError: the registry cannot be asked.
+    """
+    if is_checkpoint(ref):
+        return None
+    shipped = shipped_models(system)
     try:
-        if not shipped:
-            return versions.resolve(place, _SYSTEM, name)
-        current = versions.champion(place, _SYSTEM, name)
+        if ref not in shipped:
+            return versions.resolve(place, system, ref)
+        current = versions.champion(place, system, ref)
     except RegistryError as error:
-        raise ModelError(f"{error}; shipped are {', '.join(shipped_models())}") from error
+        known = ", ".join(shipped) or "none"
+        raise ModelError(f"{error}; shipped are {known}") from error
     return current.version if current is not None else None
 
 
@@ -98,11 +117,11 @@ def _check(ref: str | None, scale: int | None, version: Version | None) -> None:
         if scale is not None and not 2 <= scale <= 8:
             raise ModelError(f"scale must be 2 to 8 for bicubic, got {scale}")
     elif name in shipped_models():
-        card = read_card(_shipped(name))
+        card = read_card(shipped_bytes(name))
         _check_scale(name, card.config["scale"] if card is not None else None, scale)
     elif ref is None:
         raise ModelError(f"scale must be 2, 3 or 4, got {scale}")
-    elif not _is_checkpoint(name):
+    elif not is_checkpoint(name):
         known = ", ".join(shipped_models())
         raise ModelError(
             f"there is no model named {name!r}; wanted one of {known}, a checkpoint, or with"
@@ -124,7 +143,8 @@ def _default(scale: int | None) -> str:
     return f"mill-x{scale or 4}"
 
 
-def _is_checkpoint(name: str) -> bool:
+def is_checkpoint(name: str) -> bool:
+    """Whether a reference is the path or URI of a checkpoint, by its look."""
     return "/" in name or name.endswith(_CHECKPOINT_SUFFIXES)
 
 
@@ -174,7 +194,7 @@ def read_checkpoint(ref: str, registry: str | None = None) -> bytes:
         return storage.read(version.weights_uri)
     if ref == "bicubic":
         raise ModelError("bicubic has no weights, wanted a model that has")
-    return _shipped(ref) if ref in shipped_models() else storage.read(storage.normalise(ref))
+    return shipped_bytes(ref) if ref in shipped_models() else storage.read(storage.normalise(ref))
 
 
 def _etag(where: str) -> str:
@@ -194,7 +214,7 @@ def _load(name: str, bicubic_scale: int, precision: PrecisionChoice) -> LoadedMo
         upscaler = bicubic_upscaler(bicubic_scale)
         return LoadedModel(name=name, digest="built-in", upscaler=upscaler)
     shipped = name in shipped_models()
-    data = _shipped(name) if shipped else storage.read(storage.normalise(name))
+    data = shipped_bytes(name) if shipped else storage.read(storage.normalise(name))
     return _from_bytes(data, name, precision, vouched=shipped)
 
 
@@ -213,7 +233,8 @@ def _from_bytes(
     return LoadedModel(name=name, digest=weights_digest(data), upscaler=upscaler)
 
 
-def _shipped(name: str) -> bytes:
+def shipped_bytes(name: str) -> bytes:
+    """The checkpoint of a shipped model."""
     return (resources.files("models") / "weights" / f"{name}.safetensors").read_bytes()
 
 
