@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from flows.cli_dataset_chairs import chairs, chairs_ingest
 from flows.terminal import explained, in_background, quiet_prefect
 
 app = typer.Typer(
@@ -22,6 +23,10 @@ class Degradation(StrEnum):
 
     BICUBIC = "bicubic"
     PRACTICAL = "practical"
+
+
+app.command("chairs")(chairs)
+app.command("chairs-ingest")(chairs_ingest)
 
 
 @app.callback()
