@@ -15,11 +15,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows import cli_dataset, cli_evaluate, cli_train
+from flows import cli_dataset, cli_evaluate, cli_stylize, cli_texture, cli_train
+from flows.bulk_options import (
+    Destination,
+    DryRun,
+    Limit,
+    MaxFailed,
+    OutputFormat,
+    Overwrite,
+    Registry,
+    Source,
+    tell,
+)
 from flows.terminal import explained, in_background, quiet_prefect
 
 if TYPE_CHECKING:
-    from tasks.runs import RunSummary
     from tasks.upscaling import UpscaleRequest
 
 app = typer.Typer(
@@ -32,15 +42,6 @@ app = typer.Typer(
 app.add_typer(cli_dataset.app)
 app.add_typer(cli_train.app)
 app.add_typer(cli_evaluate.app)
-
-
-class OutputFormat(StrEnum):
-    """What to write; keep means the source's own format."""
-
-    PNG = "png"
-    WEBP = "webp"
-    JPEG = "jpeg"
-    KEEP = "keep"
 
 
 class Precision(StrEnum):
@@ -57,9 +58,9 @@ class Engine(StrEnum):
     LOCAL = "local"
 
 
-Registry = Annotated[
-    str | None, typer.Option(envvar="PIXELMILL_REGISTRY", help="Where trained models are.")
-]
+app.command()(cli_stylize.stylize)
+app.command()(cli_texture.texture)
+app.command()(cli_texture.texture_study)
 
 
 @app.callback()
@@ -69,10 +70,8 @@ def _root() -> None:
 
 @app.command()
 def upscale(
-    source: Annotated[
-        str, typer.Argument(help="Prefix, folder, glob, image, or Parquet/CSV list (column uri).")
-    ],
-    destination: Annotated[str, typer.Argument(help="Where images and manifest go.")],
+    source: Source,
+    destination: Destination,
     scale: Annotated[
         int | None, typer.Option(help="How much larger; by default the model's, else 4.")
     ] = None,
@@ -86,9 +85,9 @@ def upscale(
     precision: Annotated[Precision, typer.Option(help="Arithmetic.")] = Precision.AUTO,
     tile: Annotated[int, typer.Option(help="Largest tile side in source pixels.")] = 192,
     shard_size: Annotated[int, typer.Option(help="Images per shard.")] = 256,
-    limit: Annotated[int | None, typer.Option(help="At most so many images.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Redo what is done.")] = False,
-    max_failed: Annotated[float, typer.Option(help="Share of failures that is allowed.")] = 0.1,
+    limit: Limit = None,
+    overwrite: Overwrite = False,
+    max_failed: MaxFailed = 0.1,
     reference: Annotated[
         str | None, typer.Option(help="Originals at the same paths, for PSNR and SSIM.")
     ] = None,
@@ -97,7 +96,7 @@ def upscale(
     redo_outdated: Annotated[
         bool, typer.Option("--redo-outdated", help="Redo what another champion made.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only plan and count.")] = False,
+    dry_run: DryRun = False,
 ) -> None:
     """Upscale every image of a collection that is not done yet."""
     from tasks.upscaling import UpscaleRequest, check_request
@@ -127,9 +126,7 @@ def upscale(
         from flows.upscale import upscale as flow
 
         summary = flow(**asdict(request), dry_run=dry_run)
-    for line in summary.pictures:
-        typer.echo(line)
-    typer.echo(_planned(summary) if dry_run else summary.closing_line())
+    tell(summary, dry_run=dry_run)
 
 
 def _preload(request: "UpscaleRequest") -> None:
@@ -138,15 +135,6 @@ def _preload(request: "UpscaleRequest") -> None:
     # what goes wrong here goes wrong again in the flow, where it is reported
     with suppress(Exception):
         load_model(request.model, request.scale, request.precision, request.registry)
-
-
-def _planned(summary: "RunSummary") -> str:
-    left_out = ", ".join(f"{n} {reason}" for reason, n in sorted(summary.left_out.items()))
-    to_do = summary.to_do
-    return (
-        f"{summary.found} images found, {summary.already_done} done already, {to_do} to do;"
-        f" left out: {left_out or 'nothing'}; nothing was written to {summary.destination}"
-    )
 
 
 @app.command()

@@ -61,7 +61,7 @@ def _continued(pixels: Pixels) -> Pixels:
     sides = pixels.shape[:2]
     missing = [max(SMALLEST, -(-side // MULTIPLE) * MULTIPLE) - side for side in sides]
     if not any(missing):
-        return np.ascontiguousarray(pixels)
+        return np.array(pixels)  # torch warns of memory that it may not write to
     return np.pad(pixels, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="reflect")
 
 

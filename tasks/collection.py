@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from functools import partial
+from functools import lru_cache, partial
 from typing import Literal
 
 import numpy as np
@@ -103,6 +103,13 @@ def check_exists(source: str) -> None:
 def is_list(source: str) -> bool:
     """Whether a source is, by its name, a Parquet or CSV list and not a collection itself."""
     return suffix_of(source) in (".parquet", ".csv")
+
+
+@lru_cache(maxsize=64)
+def is_single(source: str) -> bool:
+    """Whether a source is one image and no collection."""
+    several = _GLOB_CHARACTERS & set(source) or is_list(source)
+    return not several and not storage.is_folder(source)
 
 
 def _below(root: str, uri: str) -> str:

@@ -258,11 +258,11 @@ class ClassificationRow:
     at: datetime
 
 
-_PICTURE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+PICTURE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 _SR_PAIR_COLUMNS: dict[str, pa.DataType] = {
-    "image": _PICTURE,
-    "low": _PICTURE,
+    "image": PICTURE,
+    "low": PICTURE,
     "source": pa.string(),
     "source_etag": pa.string(),
     "source_digest": pa.string(),
@@ -281,7 +281,7 @@ def hugging_face_schema(columns: dict[str, pa.DataType]) -> pa.Schema:
     """The schema, described so that Hugging Face's `datasets` shows `{bytes, path}` as pictures."""
     features = {
         name: {"_type": "Image"}
-        if kind == _PICTURE
+        if kind == PICTURE
         else {"dtype": str(kind).replace("double", "float64"), "_type": "Value"}
         for name, kind in columns.items()
     }

@@ -1,13 +1,17 @@
-"""Kill -9 a run again and again, and compare what is left with an uninterrupted run."""
+"""Kill -9 a run again and again, and compare what is left with an uninterrupted run.
+
+python -m tests.benchmarks.kills [--job "stylize --style starry_night"]: any bulk command.
+"""
 
 import argparse
 import os
 import random
+import shlex
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -77,13 +81,21 @@ class _Watcher:
 
 
 def survive_kills(
-    place: str, *, images: int, shard_size: int, kills: int, env: dict[str, str], seed: int
+    place: str,
+    *,
+    images: int,
+    shard_size: int,
+    kills: int,
+    env: dict[str, str],
+    seed: int,
+    job: Sequence[str] = ("upscale",),
 ) -> KillOutcome:
     """Kill a run `kills` times at random moments of its work, let it end, and compare.
 
     Args:
         place: an empty folder or prefix that other processes see too.
         env: environment of the runs, with a Prefect server's PREFECT_API_URL.
+        job: the command, and its options.
     Raises:
         RuntimeError: a run that was left alone failed.
     """
@@ -92,11 +104,11 @@ def survive_kills(
     pictures = {f"{i:04d}.png": good_image(i, (96 + 8 * (i % 5), 72)) for i in range(images)}
     c.put(source, pictures)
     began = time.monotonic()
-    _run(source, whole, shard_size, env)
+    _run(job, source, whole, shard_size, env)
     done, uncommitted = 0, [0]
     with _Watcher(killed) as watcher:
         while done < kills:
-            process = _start(source, killed, shard_size, env)
+            process = _start(job, source, killed, shard_size, env)
             if rng.random() < _WHILE_STARTING:
                 time.sleep(rng.uniform(0, 5))
             else:
@@ -109,7 +121,7 @@ def survive_kills(
             if process.returncode == 0:
                 break
             uncommitted.append(_uncommitted(killed))
-        _run(source, killed, shard_size, env)
+        _run(job, source, killed, shard_size, env)
     made = c.manifest(killed).num_rows
     expected, got = c.current_rows(whole), c.current_rows(killed)
     return KillOutcome(
@@ -148,15 +160,17 @@ def _compared(rows: dict[str, dict[str, object]]) -> list[tuple[object, ...]]:
 
 
 def _start(
-    source: str, destination: str, shard_size: int, env: dict[str, str]
+    job: Sequence[str], source: str, destination: str, shard_size: int, env: dict[str, str]
 ) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "flows.cli", "upscale", source, destination]
+    command = [sys.executable, "-m", "flows.cli", job[0], source, destination, *job[1:]]
     command += ["--shard-size", str(shard_size)]
     return subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
-def _run(source: str, destination: str, shard_size: int, env: dict[str, str]) -> None:
-    process = _start(source, destination, shard_size, env)
+def _run(
+    job: Sequence[str], source: str, destination: str, shard_size: int, env: dict[str, str]
+) -> None:
+    process = _start(job, source, destination, shard_size, env)
     _, err = process.communicate()
     if process.returncode:
         raise RuntimeError(f"the run ended with {process.returncode}: {err.decode()}")
@@ -168,6 +182,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--shard-size", type=int, default=10)
+    parser.add_argument("--job", default="upscale")
     arguments = parser.parse_args()
     os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
     from prefect.settings import PREFECT_API_URL
@@ -185,6 +200,7 @@ def main() -> None:
             kills=arguments.kills,
             env=env,
             seed=0,
+            job=shlex.split(arguments.job),
         )
     sys.stdout.write(f"{outcome}\n")
 

@@ -41,6 +41,7 @@ GIVEN_LATER = {
     "source": "in",
     "destination": "out",
     "dataset": "data",
+    "styles": ["wave"],
     "registry": "registry",
     "name": "own",
     "model": "bicubic",
