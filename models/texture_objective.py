@@ -135,7 +135,7 @@ def exemplar_levels(
     if valid is not None and not whole:
         nearest = distance_transform_edt(~valid, return_distances=False, return_indices=True)
         exemplar = exemplar[tuple(nearest)]
-    pixels = torch.from_numpy(np.ascontiguousarray(exemplar)).to(device)
+    pixels = torch.from_numpy(np.array(exemplar)).to(device)
     rgb = pixels.permute(2, 0, 1)[None].float() / 255
     mask = None
     if valid is not None and not whole:

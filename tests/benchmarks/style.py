@@ -32,7 +32,7 @@ from tasks.features import load_features
 from tasks.painters import LoadedPainter, load_painter
 
 _MARKS = (25, 50, 100)
-_SIDE, _PHOTOGRAPHS = 256, 3
+_SIDE, _PHOTOGRAPHS = 256, 2
 
 
 def picture(path: Path, side: int, *, square: bool = False) -> Tensor:
