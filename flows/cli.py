@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows import cli_dataset, cli_evaluate, cli_stylize, cli_texture, cli_train
+from flows import cli_dataset, cli_evaluate, cli_generate, cli_stylize, cli_texture, cli_train
 from flows.bulk_options import (
     Destination,
     DryRun,
@@ -60,6 +60,7 @@ class Engine(StrEnum):
 
 app.command()(cli_stylize.stylize)
 app.command()(cli_texture.texture)
+app.command()(cli_generate.generate)
 app.command()(cli_texture.texture_study)
 
 

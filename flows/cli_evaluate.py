@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flows import cli_chairs
 from flows.terminal import explained, quiet_prefect
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command("chairs")(cli_chairs.evaluate_chairs)
 
 _SHOWN_PICTURES = 20
 _PLAIN_WIDTH = 140

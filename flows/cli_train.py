@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from flows import cli_chairs
 from flows.terminal import explained, quiet_prefect
 
 app = typer.Typer(
@@ -12,6 +13,8 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
 )
+
+app.command("chairs")(cli_chairs.train_chairs)
 
 
 @app.callback()

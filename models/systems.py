@@ -17,6 +17,15 @@ from models.classic_upscalers import (
     ResidualFcnConfig,
     classic_init_,
 )
+from models.pixelcnn import (
+    GatedPixelCnn,
+    GatedPixelCnnConfig,
+    PixelCnn,
+    PixelCnnConfig,
+    pixelcnn_init_,
+)
+from models.pixelcnn_pp import PixelCnnPp, PixelCnnPpConfig, pixelcnn_pp_init_
+from models.pixelrnn import PixelRnn, PixelRnnConfig
 from models.style_feedforward import Painter, PainterConfig, painter_init_
 from models.super_resolution import (
     Mill,
@@ -49,6 +58,12 @@ SYSTEMS: dict[str, System] = {
     "residual_fcn": System(config=ResidualFcnConfig, build=ResidualFcn, initialise=classic_init_),
     "painter": System(config=PainterConfig, build=Painter, initialise=painter_init_),
     "chair_generator": System(config=GeneratorConfig, build=ChairGenerator, initialise=chair_init_),
+    "pixelcnn": System(config=PixelCnnConfig, build=PixelCnn, initialise=pixelcnn_init_),
+    "gated_pixelcnn": System(
+        config=GatedPixelCnnConfig, build=GatedPixelCnn, initialise=pixelcnn_init_
+    ),
+    "pixelcnn_pp": System(config=PixelCnnPpConfig, build=PixelCnnPp, initialise=pixelcnn_pp_init_),
+    "pixelrnn": System(config=PixelRnnConfig, build=PixelRnn, initialise=pixelcnn_init_),
 }
 
 PRESETS: dict[str, tuple[str, Any]] = {
