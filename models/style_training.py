@@ -7,14 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.activation_peaks import watched_peaks
 from models.features import FeatureNetwork
 from models.gram import gram_targets
 from models.images import Picture
 from models.photographs import middle
 from models.picture_grid import GridRow, picture_grid
 from models.pixels import Pixels
-from models.style_feedforward import Layer, Painter
 from models.style_loss import StyleLossConfig, style_loss
 from models.training import Batch, Loss, OptimisationConfig
 
@@ -31,7 +29,6 @@ class StyleTraining:
         crop: side of a crop in pixels, a multiple of 4.
         content_side: the shorter side of the photographs that crops are cut from.
         style_side: the shorter side at which a style's Gram matrices are taken.
-        peak_weight: what droplets cost, see `activation_peaks`; 0 lets them be.
         norms_only: train nothing but the norms' rows and the gains; how a style is added.
     """
 
@@ -46,7 +43,6 @@ class StyleTraining:
     warmup: int = 50
     clip: float = 1.0
     ema_decay: float = 0.99
-    peak_weight: float = 0.25
     loss: StyleLossConfig = field(default_factory=StyleLossConfig)
     norms_only: bool = False
     seed: int = 0
@@ -98,35 +94,20 @@ def loss_of(
     targets: Mapping[str, Tensor],
     *,
     weights: Tensor | None = None,
-    peak_weight: float = 0.0,
 ) -> Loss:
-    """The mean objective of a step's crops, and what droplets cost.
+    """The mean objective of a step's crops.
 
     Args:
-        peak_weight: of the mean excess of `activation_peaks` behind the first three layers.
         targets: layer -> (S, C, C). weights: (S, styles of the network), what the network is given
             for each of the S; None where they are all of its styles, in its order.
     """
     given = torch.eye(_count(targets)) if weights is None else weights
 
     def loss(network: nn.Module, batch: Batch, step: int) -> dict[str, Tensor]:  # noqa: ARG001
-        with watched_peaks(_watched(network) if peak_weight else []) as peaks:
-            parts = objective(network, batch[0], batch[1], config, features, targets, given)
-        means = {name: value.mean() for name, value in parts.items()}
-        if peaks:
-            means["peaks"] = torch.stack(peaks).mean()
-            means["total"] = means["total"] + peak_weight * means["peaks"]
-        return means
+        parts = objective(network, batch[0], batch[1], config, features, targets, given)
+        return {name: value.mean() for name, value in parts.items()}
 
     return loss
-
-
-def _watched(network: nn.Module) -> list[nn.Module]:
-    painter = getattr(network, "module", network)  # within what several processes wrap it in
-    if not isinstance(painter, Painter):
-        raise TypeError(f"peaks are watched in a painter, got {type(painter).__name__}")
-    layers = [*painter.body, *painter.up]
-    return [layer.conv for layer in layers if isinstance(layer, Layer)]
 
 
 def objective(

@@ -34,7 +34,7 @@ def _problem(training: StyleTraining = TRAINING) -> StyleProblem:
     crops = [torch.from_numpy(middle(p, 32) / np.float32(255)) for p in photographs[:2]]
     return StyleProblem(
         network=network,
-        loss=loss_of(LOSS, features, targets, peak_weight=training.peak_weight),
+        loss=loss_of(LOSS, features, targets),
         photographs=photographs,
         validation=[crop.permute(2, 0, 1)[None] for crop in crops],
         config=training,
