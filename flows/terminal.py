@@ -1,5 +1,6 @@
 """What every command of `pixelmill` shares: quiet servers, errors in one sentence, exit codes."""
 
+import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -28,6 +29,8 @@ def quiet_prefect() -> None:
     """Defaults for a command in a terminal; what the user has set stays."""
     for name, value in _PREFECT_DEFAULTS.items():
         os.environ.setdefault(name, value)
+    # it warns at the exit that it still has events to send, as on a busy machine it always has
+    logging.getLogger("EventsWorker").setLevel(logging.ERROR)
 
 
 @contextmanager
