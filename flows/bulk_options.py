@@ -18,6 +18,14 @@ class OutputFormat(StrEnum):
     KEEP = "keep"
 
 
+class FeatureNetworkName(StrEnum):
+    """Whose layers an optimiser looks at."""
+
+    VGG19 = "vgg19"
+    VGG16 = "vgg16"
+    SQUEEZENET = "squeezenet1_0"
+
+
 Source = Annotated[
     str, typer.Argument(help="Prefix, folder, glob, image, or Parquet/CSV list (column uri).")
 ]

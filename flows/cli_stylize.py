@@ -9,6 +9,7 @@ import typer
 from flows.bulk_options import (
     Destination,
     DryRun,
+    FeatureNetworkName,
     Limit,
     MaxFailed,
     OutputFormat,
@@ -25,14 +26,6 @@ class Method(StrEnum):
 
     FEEDFORWARD = "feedforward"
     OPTIMISE = "optimise"
-
-
-class Network(StrEnum):
-    """Whose layers the optimiser looks at."""
-
-    VGG19 = "vgg19"
-    VGG16 = "vgg16"
-    SQUEEZENET = "squeezenet1_0"
 
 
 def stylize(
@@ -72,7 +65,9 @@ def stylize(
         int, typer.Option(help="optimise: iterations between pictures kept in Parquet.")
     ] = 0,
     seed: Annotated[int, typer.Option(help="optimise: of a start from noise.")] = 0,
-    network: Annotated[Network | None, typer.Option(help="optimise: whose layers.")] = None,
+    network: Annotated[
+        FeatureNetworkName | None, typer.Option(help="optimise: whose layers.")
+    ] = None,
     features: Annotated[
         str | None,
         typer.Option(

@@ -9,6 +9,7 @@ import typer
 from flows.bulk_options import (
     Destination,
     DryRun,
+    FeatureNetworkName,
     Limit,
     MaxFailed,
     OutputFormat,
@@ -160,21 +161,13 @@ def _numbers(text: str | None) -> tuple[float, ...] | None:
         raise RequestError(f"layer-weights must be numbers like 1,1,0.5, got {text!r}") from error
 
 
-class StudyNetwork(StrEnum):
-    """Whose layers the study looks at."""
-
-    VGG19 = "vgg19"
-    VGG16 = "vgg16"
-    SQUEEZENET = "squeezenet1_0"
-
-
 def texture_study(
     exemplar: Annotated[str, typer.Argument(help="One picture of a texture.")],
     output: Annotated[str, typer.Argument(help="Where the sheet goes: .png, .jpg or .webp.")],
     size: Annotated[int, typer.Option(help="Side of each picture, pixels.")] = 160,
     iterations: Annotated[int, typer.Option(help="Of L-BFGS for each picture.")] = 150,
     layers: Annotated[list[str] | None, typer.Option(help="From shallow to deep.")] = None,
-    network: Annotated[StudyNetwork | None, typer.Option(help="Whose layers.")] = None,
+    network: Annotated[FeatureNetworkName | None, typer.Option(help="Whose layers.")] = None,
     features: Annotated[
         str | None,
         typer.Option(

@@ -201,12 +201,7 @@ def publish(job: StyleTrainingJob) -> Version:
         digest=versions.weights_digest(data),
         created_at=datetime.now(UTC).isoformat(),
     )
-    made = versions.publish(request.registry, data, record)
-    if versions.champion(request.registry, SYSTEM, request.name) is None:
-        versions.promote(
-            request.registry, SYSTEM, request.name, made.version, reason="the first version"
-        )
-    return made
+    return versions.publish_trained(request.registry, data, record)
 
 
 def _parent(job: StyleTrainingJob) -> str | None:

@@ -108,6 +108,18 @@ def publish(registry: str, checkpoint: bytes, record: ModelRecord) -> Version:
     return version
 
 
+def publish_trained(registry: str, checkpoint: bytes, record: ModelRecord) -> Version:
+    """Publish what a training made; the first version of a name becomes champion at once.
+
+    Raises:
+        ValueError, StorageError: as in `publish`.
+    """
+    made = publish(registry, checkpoint, record)
+    if champion(registry, record.system, record.name) is None:
+        promote(registry, record.system, record.name, made.version, reason="the first version")
+    return made
+
+
 def published_by(registry: str, system: str, name: str, run: str) -> list[Version]:
     """The complete versions that a run has published, newest first. Raises StorageError."""
     complete = list_versions(registry, system, name)[::-1]
