@@ -27,7 +27,6 @@ from models.pixel_program import (
     program_of,
 )
 
-_BLOCK = 4
 Bits: TypeAlias = npt.NDArray[np.int32]
 State: TypeAlias = tuple[Table, Table, Floats, Table, Floats, Bits, int]
 """operations, taps, weights, buffers, memory, room for bits, batch."""
@@ -173,38 +172,52 @@ def _convolve(
         row = y * ratio // of + taps[t, 3] if of else 0
         if row < 0:
             continue
-        for k in range(0, into, _BLOCK):
-            w = taps[t, 5] + k * out
-            many = min(_BLOCK, into - k)
-            for x in range(first, last):
-                if x % phases != taps[t, 1]:
-                    continue
-                column = x * ratio // of + taps[t, 4] if of else 0
-                if column < 0 or column >= columns:
-                    continue
-                a = _address(buffers, source, batch, row, column) + k
-                d = start + (x - first) * batch * out
-                for _ in range(batch):
-                    _multiply(weights, w, memory, a, d, out, many)
-                    a += into
-                    d += out
+        w = weights[taps[t, 5] : taps[t, 5] + into * out].reshape(into, out)
+        for x in range(first, last):
+            if x % phases != taps[t, 1]:
+                continue
+            column = x * ratio // of + taps[t, 4] if of else 0
+            if column < 0 or column >= columns:
+                continue
+            a = _address(buffers, source, batch, row, column)
+            d = start + (x - first) * batch * out
+            goal = memory[d : d + batch * out].reshape(batch, out)
+            _add_product(goal, memory[a : a + batch * into].reshape(batch, into), w)
 
 
 @nb.njit(cache=True, nogil=True, fastmath={"contract"})
-def _multiply(weights: Floats, w: int, memory: Floats, a: int, d: int, out: int, many: int) -> None:
-    """memory[d:d+out] += sum over k < many of memory[a+k] weights[w + k out : ...]."""
-    if many == _BLOCK:
-        x0, x1, x2, x3 = memory[a], memory[a + 1], memory[a + 2], memory[a + 3]
-        goal = memory[d : d + out]
-        w0, w1 = weights[w : w + out], weights[w + out : w + 2 * out]
-        w2, w3 = weights[w + 2 * out : w + 3 * out], weights[w + 3 * out : w + 4 * out]
-        for o in range(out):
-            goal[o] += (x0 * w0[o] + x1 * w1[o]) + (x2 * w2[o] + x3 * w3[o])
-    else:
-        for k in range(many):
-            x0 = memory[a + k]
+def _add_product(goal: Floats, x: Floats, w: Floats) -> None:
+    """goal (batch, out) += x (batch, into) @ w (into, out).
+
+    Four pictures at a time share what is read of w. Every sum goes through the inputs one after the
+    other, so that it is the same, fused operations included, whoever stands beside it.
+    """
+    batch, (into, out) = len(goal), w.shape
+    whole = into // 4 * 4
+    for n in range(0, batch - 3, 4):
+        g, y = goal[n : n + 4], x[n : n + 4]
+        for k in range(0, whole, 4):
+            p0, p1, p2, p3 = y[0, k], y[0, k + 1], y[0, k + 2], y[0, k + 3]
+            q0, q1, q2, q3 = y[1, k], y[1, k + 1], y[1, k + 2], y[1, k + 3]
+            r0, r1, r2, r3 = y[2, k], y[2, k + 1], y[2, k + 2], y[2, k + 3]
+            s0, s1, s2, s3 = y[3, k], y[3, k + 1], y[3, k + 2], y[3, k + 3]
             for o in range(out):
-                memory[d + o] += x0 * weights[w + k * out + o]
+                w0, w1, w2, w3 = w[k, o], w[k + 1, o], w[k + 2, o], w[k + 3, o]
+                g[0, o] = (((g[0, o] + p0 * w0) + p1 * w1) + p2 * w2) + p3 * w3
+                g[1, o] = (((g[1, o] + q0 * w0) + q1 * w1) + q2 * w2) + q3 * w3
+                g[2, o] = (((g[2, o] + r0 * w0) + r1 * w1) + r2 * w2) + r3 * w3
+                g[3, o] = (((g[3, o] + s0 * w0) + s1 * w1) + s2 * w2) + s3 * w3
+    for n in range(batch // 4 * 4, batch):
+        for k in range(0, whole, 4):
+            p0, p1, p2, p3 = x[n, k], x[n, k + 1], x[n, k + 2], x[n, k + 3]
+            for o in range(out):
+                goal[n, o] = (
+                    ((goal[n, o] + p0 * w[k, o]) + p1 * w[k + 1, o]) + p2 * w[k + 2, o]
+                ) + p3 * w[k + 3, o]
+    for n in range(batch):
+        for k in range(whole, into):
+            for o in range(out):
+                goal[n, o] += x[n, k] * w[k, o]
 
 
 @nb.njit(cache=True, nogil=True, fastmath={"contract"}, error_model="numpy")
