@@ -8,7 +8,7 @@ export PREFECT_SERVER_LOGGING_LEVEL ?= WARNING
 export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 export DO_NOT_TRACK ?= 1
 
-.PHONY: demo test lint bench lock setup clean
+.PHONY: demo test lint bench reference lock setup clean
 
 demo: .venv/.ready
 	$(BIN)/pixelmill upscale tests/images $(DEMO) --model mill-x4 --overwrite
@@ -24,6 +24,9 @@ lint: .venv/.ready
 
 bench: .venv/.ready
 	$(BIN)/python -m tests.benchmarks
+
+reference: .venv/.ready
+	$(BIN)/python -m tests.reference
 
 lock: $(UV)
 	$(UV) pip compile -q --universal --generate-hashes --no-emit-index-url --group dev pyproject.toml -o requirements.lock
