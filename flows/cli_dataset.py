@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from flows.cli_dataset_chairs import chairs, chairs_ingest
+from flows.cli_dataset_pixels import pixels
 from flows.terminal import explained, in_background, quiet_prefect
 
 app = typer.Typer(
@@ -27,6 +28,7 @@ class Degradation(StrEnum):
 
 app.command("chairs")(chairs)
 app.command("chairs-ingest")(chairs_ingest)
+app.command("pixels")(pixels)
 
 
 @app.callback()

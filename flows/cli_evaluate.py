@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows import cli_chairs
+from flows import cli_chairs, cli_train_pixels
 from flows.terminal import explained, quiet_prefect
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("chairs")(cli_chairs.evaluate_chairs)
+app.command("pixels")(cli_train_pixels.evaluate_pixels)
 
 _SHOWN_PICTURES = 20
 _PLAIN_WIDTH = 140

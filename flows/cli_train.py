@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from flows import cli_chairs
+from flows import cli_chairs, cli_train_pixels
 from flows.terminal import explained, quiet_prefect
 
 app = typer.Typer(
@@ -15,6 +15,7 @@ app = typer.Typer(
 )
 
 app.command("chairs")(cli_chairs.train_chairs)
+app.command("pixels")(cli_train_pixels.train_pixels)
 
 
 @app.callback()

@@ -19,6 +19,7 @@ class PixelTraining:
         batch_size: pictures a step, over all processes.
         mirror: show half of the pictures left to right; wrong for digits and letters.
         crop: side of a square cut out of each picture at random; 0 shows pictures whole.
+        conditional: the pictures' labels condition the network.
         validation_limit: pictures of the validation split that are scored while training.
         precision: bf16 computes forward passes in bfloat16 where the device is fast at it.
     """
@@ -32,6 +33,7 @@ class PixelTraining:
     ema_decay: float = 0.999
     mirror: bool = False
     crop: int = 0
+    conditional: bool = False
     seed: int = 0
     validate_every: int = 1000
     validation_limit: int = 1000

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from typing import Any, TypeAlias, get_args
 
 import torch
 from torch import nn
@@ -82,6 +82,37 @@ PRESETS: dict[str, tuple[str, Any]] = {
 }
 """What a user can train by name: (architecture, config); the scale is put in by `preset`."""
 
+PixelConfig: TypeAlias = PixelCnnConfig | GatedPixelCnnConfig | PixelCnnPpConfig | PixelRnnConfig
+
+_SMALL = PixelCnnPpConfig(
+    filters=(32, 48), blocks=(2, 3), entry_shortcuts=False, activation="elu", dropout=0.0
+)
+
+PIXEL_PRESETS: dict[str, tuple[str, PixelConfig]] = {
+    "digits": ("pixelcnn_pp", replace(_SMALL, channels=1, levels=2, run=2, head="joint")),
+    "patches": ("pixelcnn_pp", replace(_SMALL, head="mixture", mixtures=5)),
+    "pixelcnn": ("pixelcnn", PixelCnnConfig()),
+    "pixelcnn-mnist": ("pixelcnn", PixelCnnConfig(width=32, head_width=32)),
+    "gated-pixelcnn": ("gated_pixelcnn", GatedPixelCnnConfig()),
+    "gated-pixelcnn-mnist": ("gated_pixelcnn", GatedPixelCnnConfig(width=32, head_width=32)),
+    "row-lstm": ("pixelrnn", PixelRnnConfig(recurrence="row")),
+    "row-lstm-mnist": (
+        "pixelrnn",
+        PixelRnnConfig(recurrence="row", width=16, layers=7, head_width=32),
+    ),
+    "diagonal-bilstm": ("pixelrnn", PixelRnnConfig(recurrence="diagonal")),
+    "diagonal-bilstm-mnist": (
+        "pixelrnn",
+        PixelRnnConfig(recurrence="diagonal", width=16, layers=7, head_width=32),
+    ),
+    "pixelcnn++": ("pixelcnn_pp", PixelCnnPpConfig()),
+}
+"""Pixel networks that a user can train by name; `pixel_preset` puts in what the pictures are.
+
+digits and patches are our own sizes, the others the papers'; of the gated PixelCNN and the Row LSTM
+no sizes for MNIST are published: these are PixelCNN's and the Diagonal BiLSTM's.
+"""
+
 
 def preset(name: str, scale: int) -> tuple[str, Any]:
     """The architecture and the config behind a preset's name, at a scale.
@@ -95,3 +126,33 @@ def preset(name: str, scale: int) -> tuple[str, Any]:
         raise ValueError(f"scale must be 2, 3 or 4, got {scale}")
     architecture, config = PRESETS[name]
     return architecture, replace(config, scale=scale)
+
+
+def pixel_preset(
+    name: str, *, channels: int, levels: int, classes: int = 0
+) -> tuple[str, PixelConfig]:
+    """The architecture and the config behind a preset's name, for pictures of that kind.
+
+    Raises:
+        ValueError: there is no such preset, or it does not suit such pictures.
+    """
+    if name not in PIXEL_PRESETS:
+        raise ValueError(f"network must be one of {', '.join(PIXEL_PRESETS)}, got {name!r}")
+    architecture, config = PIXEL_PRESETS[name]
+    if classes and isinstance(config, PixelCnnConfig | PixelRnnConfig):
+        raise ValueError(f"{name} cannot be conditioned by classes, got {classes}")
+    try:
+        made = replace(config, channels=channels, levels=levels)
+        if isinstance(made, GatedPixelCnnConfig | PixelCnnPpConfig):
+            made = replace(made, classes=classes)
+    except ValueError as error:
+        raise ValueError(
+            f"{name} does not suit pictures of {channels} channels and {levels} levels: {error}"
+        ) from error
+    return architecture, made
+
+
+def picture_multiples(config: PixelConfig) -> tuple[int, int]:
+    """What the heights and the widths of a pixel network's pictures must be multiples of."""
+    step = 2 ** (len(config.filters) - 1) if isinstance(config, PixelCnnPpConfig) else 1
+    return step, step * config.run
