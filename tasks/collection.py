@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from models.images import IMAGE_SUFFIXES, Format
 from tasks import storage, tables
+from tasks.failures import listed_persistently, persistently
+from tasks.manifest_parts import read_parts
 from tasks.output_names import output_name, suffix_of
 from tasks.storage import Entry
 
@@ -77,15 +79,15 @@ def list_collection(source: str) -> Iterator[list[tuple[str, Entry]]]:
         NotFoundError: nothing is there.
         ValueError: a list without a `uri` column, or not readable as what its name says.
     """
-    if _GLOB_CHARACTERS & set(source) and not storage.exists(source):
+    if _GLOB_CHARACTERS & set(source) and not persistently(partial(storage.exists, source)):
         yield from _list_glob(source)
-    elif storage.is_folder(source):
-        for page in storage.list_pages(source):
+    elif persistently(partial(storage.is_folder, source)):
+        for page in listed_persistently(source):
             yield [(_below(source, entry.uri), entry) for entry in page]
     elif is_list(source):
         yield from _list_table(source, suffix_of(source))
     else:
-        entry = storage.stat(source)
+        entry = persistently(partial(storage.stat, source))
         yield [(source.rpartition("/")[2], entry)]
 
 
@@ -109,7 +111,7 @@ def is_list(source: str) -> bool:
 def is_single(source: str) -> bool:
     """Whether a source is one image and no collection."""
     several = _GLOB_CHARACTERS & set(source) or is_list(source)
-    return not several and not storage.is_folder(source)
+    return not several and not persistently(partial(storage.is_folder, source))
 
 
 def _below(root: str, uri: str) -> str:
@@ -122,7 +124,7 @@ def _list_glob(pattern: str) -> Iterator[list[tuple[str, Entry]]]:
     root = pattern[:first].rpartition("/")[0]
     wanted = _below(root, pattern).split("/")
     met = False
-    for page in storage.list_pages(root):
+    for page in listed_persistently(root):
         named = [(_below(root, entry.uri), entry) for entry in page]
         matching = [(r, e) for r, e in named if _matches(r.split("/"), wanted)]
         met = met or bool(matching)
@@ -153,7 +155,7 @@ def _list_table(source: str, suffix: str) -> Iterator[list[tuple[str, Entry]]]:
 
 
 def _listed_uris(source: str, suffix: str) -> list[str]:
-    data = storage.read(source)
+    data = persistently(partial(storage.read, source))
     if suffix == ".parquet":
         try:
             values = tables.from_parquet(data, ["uri"]).column("uri").to_pylist()
@@ -180,7 +182,9 @@ def _relative_in_list(folder: str, uri: str) -> str:
 
 def _stat_or_missing(uri: str) -> Entry:
     try:
-        return storage.stat(uri)
+        return persistently(partial(storage.stat, uri))
+    except storage.StorageUnavailableError:
+        raise  # it may well be there
     except storage.StorageError:
         # it becomes a failed row, with the reason, when the engine tries to read it
         return Entry(uri=uri, size=0, etag="")
@@ -247,18 +251,11 @@ def read_done(destination: str, *, by_model: bool = False) -> DoneIndex:
     Raises:
         ValueError: a manifest part cannot be read.
     """
-    folder = storage.join(destination, "manifest")
     keys, states, times = [], [], []
-    with ThreadPoolExecutor(_MANIFEST_READERS) as pool:
-        try:
-            for page in storage.list_pages(folder):
-                parts = [e.uri for e in page if e.uri.endswith(".parquet")]
-                for key, state, at in pool.map(partial(_read_part, by_model=by_model), parts):
-                    keys.append(key)
-                    states.append(state)
-                    times.append(at)
-        except storage.NotFoundError:
-            pass  # a new destination
+    for key, state, at in read_parts(destination, partial(_read_part, by_model=by_model)):
+        keys.append(key)
+        states.append(state)
+        times.append(at)
     if not keys:
         return DoneIndex.empty()
     key, state, at = np.concatenate(keys), np.concatenate(states), np.concatenate(times)
@@ -276,7 +273,7 @@ def _read_part(
 ) -> tuple[NDArray[np.void], NDArray[np.uint64], NDArray[np.int64]]:
     columns = [*_STATE_COLUMNS, "model_digest"] if by_model else _STATE_COLUMNS
     try:
-        table = tables.from_parquet(storage.read(uri), columns)
+        table = tables.from_parquet(persistently(partial(storage.read, uri)), columns)
     except ValueError as error:
         raise ValueError(f"{uri}: {error}") from error
     source, etag, config, status = (

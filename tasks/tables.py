@@ -178,8 +178,13 @@ def from_parquet(data: bytes, columns: Sequence[str] | None = None) -> pa.Table:
     Raises:
         ValueError: the bytes are no Parquet file, or it lacks a column.
     """
+    wanted = list(columns) if columns else None
     try:
-        return pq.read_table(io.BytesIO(data), columns=list(columns) if columns else None)
+        # not read_table, which imports pyarrow.dataset and, where it is installed, pandas
+        with pq.ParquetFile(io.BytesIO(data)) as file:
+            if missing := set(wanted or ()) - set(file.schema_arrow.names):
+                raise ValueError(f"a Parquet file without the columns {sorted(missing)}")
+            return file.read(wanted)
     except (pa.ArrowInvalid, OSError) as error:
         raise ValueError(f"not a readable Parquet file: {error}") from error
 
