@@ -1,22 +1,14 @@
 """From a painter's reference, as a user types it, to a network on its device."""
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from models.cards import CheckpointError, read_card
-from tasks import storage, versions
-from tasks.failures import persistently
-from tasks.registry import (
-    ModelError,
-    is_checkpoint,
-    registry_uri,
-    shipped_bytes,
-    shipped_models,
-    version_meant,
-)
-from tasks.versions import Version, weights_digest
+from tasks import networks
+from tasks.networks import Kind, LoadedNetwork
+from tasks.registry import ModelError
+from tasks.versions import Version
 
 if TYPE_CHECKING:  # torch takes five seconds to import: only when a network is really loaded
     from models.style_feedforward import Painter
@@ -24,9 +16,7 @@ if TYPE_CHECKING:  # torch takes five seconds to import: only when a network is 
 SYSTEM = "style"
 ARCHITECTURE = "painter"
 DEFAULT = "painter"
-
-_loaded: dict[tuple[str, str], "LoadedPainter"] = {}
-_loading = threading.Lock()
+_KIND = Kind(system=SYSTEM, architectures=(ARCHITECTURE,), default=DEFAULT, noun="painter")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -54,8 +44,7 @@ def find_painter(ref: str | None, registry: str | None = None) -> Version | None
         ModelError: the registry has no such name or version, or the name no champion.
         StorageError: the registry cannot be asked.
     """
-    place = registry_uri(registry)
-    return None if place is None else version_meant(SYSTEM, ref or DEFAULT, place)
+    return networks.find_network(_KIND, ref, registry)
 
 
 def check_painter(
@@ -69,29 +58,14 @@ def check_painter(
         ModelError: no such painter, not a painter, or one without such a style.
         StorageError: the checkpoint or the registry cannot be read.
     """
-    version, name = find_painter(ref, registry), ref or DEFAULT
-    if version is not None:
-        name, config = version.ref, versions.read_record(version).config
-    else:
-        config = _config(_read(name), storage.redact(name))
-    found = config.get("styles")
+    facts = networks.check_network(_KIND, ref, registry)
+    found = facts.config.get("styles")
     if not isinstance(found, list) or not all(isinstance(style, str) for style in found):
-        raise ModelError(f"{name} does not say what styles it has")
+        raise ModelError(f"{facts.name} does not say what styles it has")
     unknown = [style for style in styles if style not in found]
     if unknown:
-        raise ModelError(f"{name} has no style {unknown[0]!r}; it has {', '.join(found)}")
+        raise ModelError(f"{facts.name} has no style {unknown[0]!r}; it has {', '.join(found)}")
     return tuple(found)
-
-
-def _config(data: bytes, name: str) -> dict[str, object]:
-    try:
-        card = read_card(data)
-    except CheckpointError as error:
-        raise ModelError(f"{name} is damaged, or no painter: {error}") from error
-    if card is None or card.architecture != ARCHITECTURE:
-        what = "no checkpoint of ours" if card is None else f"a {card.architecture}"
-        raise ModelError(f"{name} is {what}, wanted a painter")
-    return card.config
 
 
 def read_painter(ref: str | None, registry: str | None = None) -> bytes:
@@ -101,27 +75,7 @@ def read_painter(ref: str | None, registry: str | None = None) -> bytes:
         ModelError: no such painter.
         StorageError: the checkpoint or the registry cannot be read.
     """
-    version = find_painter(ref, registry)
-    if version is None:
-        return _read(ref or DEFAULT)
-    uri = version.weights_uri
-    return persistently(lambda: storage.read(uri))
-
-
-def _read(name: str) -> bytes:
-    if name in shipped_models(SYSTEM):
-        return shipped_bytes(name)
-    if not is_checkpoint(name):
-        known = ", ".join(shipped_models(SYSTEM)) or "none that are shipped"
-        raise ModelError(
-            f"there is no painter named {name!r}; wanted one of {known}, a checkpoint, or with"
-            " --registry the name of a painter there"
-        )
-    uri = storage.normalise(name)
-    try:
-        return persistently(lambda: storage.read(uri))
-    except storage.NotFoundError as error:
-        raise ModelError(f"there is no checkpoint at {storage.redact(name)}") from error
+    return networks.read_network(_KIND, ref, registry)
 
 
 def load_painter(ref: str | None, registry: str | None = None) -> LoadedPainter:
@@ -135,35 +89,20 @@ def load_painter(ref: str | None, registry: str | None = None) -> LoadedPainter:
         ModelError: no such painter, or a damaged checkpoint.
         StorageError: the checkpoint or the registry cannot be read.
     """
-    version = find_painter(ref, registry)
-    name = version.ref if version is not None else ref or DEFAULT
-    data = read_painter(name, registry)
-    where = version.weights_uri if version is not None else name
-    key = where, weights_digest(data)
-    with _loading:
-        if key not in _loaded:
-            _loaded[key] = _load(data, storage.redact(name), version)
-        return _loaded[key]
+    return _painter(networks.load_network(_KIND, ref, registry))
 
 
-def _load(data: bytes, name: str, version: Version | None) -> LoadedPainter:
-    import torch
-
-    from models.checkpoints import load_network
+@lru_cache(maxsize=64)
+def _painter(loaded: LoadedNetwork) -> LoadedPainter:
     from models.style_feedforward import Painter
 
-    try:
-        network = load_network(data, architecture=ARCHITECTURE, name=name)
-    except CheckpointError as error:
-        raise ModelError(str(error)) from error
+    network = loaded.network
     if not isinstance(network, Painter):
-        raise ModelError(f"{name} is no painter")
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    network.eval().requires_grad_(False).to(device)
+        raise ModelError(f"{loaded.name} is no painter")
     return LoadedPainter(
-        name=name,
-        digest=weights_digest(data),
+        name=loaded.name,
+        digest=loaded.digest,
         styles=network.config.styles,
         network=network,
-        version=version,
+        version=loaded.version,
     )

@@ -17,7 +17,12 @@ PrecisionChoice = Literal["auto", "fp32", "bf16"]
 
 _BF16_MAY_COST_DB = 0.01
 _SYSTEM = "sr"
-_OTHER_SYSTEMS = {"painter": "style", "chairs-small": "chairs"}
+_OTHER_SYSTEMS = {
+    "painter": "style",
+    "chairs-small": "chairs",
+    "digits": "pixels",
+    "patches": "pixels",
+}
 """Shipped models of other systems than super-resolution, whose names are not asked for here."""
 _CHECKPOINT_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")
 
