@@ -5,7 +5,6 @@ needs them really runs.
 """
 
 import logging
-import os
 import sys
 import warnings
 from contextlib import suppress
@@ -15,7 +14,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows import cli_dataset, cli_evaluate, cli_generate, cli_stylize, cli_texture, cli_train
+from flows import (
+    cli_dataset,
+    cli_evaluate,
+    cli_generate,
+    cli_pixels,
+    cli_report,
+    cli_stylize,
+    cli_texture,
+    cli_train,
+)
 from flows.bulk_options import (
     Destination,
     DryRun,
@@ -28,6 +36,7 @@ from flows.bulk_options import (
     tell,
 )
 from flows.terminal import explained, in_background, quiet_prefect
+from tasks.log_lines import log_to_stderr
 
 if TYPE_CHECKING:
     from tasks.upscaling import UpscaleRequest
@@ -42,6 +51,7 @@ app = typer.Typer(
 app.add_typer(cli_dataset.app)
 app.add_typer(cli_train.app)
 app.add_typer(cli_evaluate.app)
+app.add_typer(cli_pixels.app)
 
 
 class Precision(StrEnum):
@@ -56,12 +66,17 @@ class Engine(StrEnum):
     """Where shards are run."""
 
     LOCAL = "local"
+    RAY = "ray"
 
 
 app.command()(cli_stylize.stylize)
 app.command()(cli_texture.texture)
 app.command()(cli_generate.generate)
 app.command()(cli_texture.texture_study)
+app.command()(cli_report.report)
+app.command()(cli_report.preferences)
+app.command()(cli_report.status)
+app.command()(cli_report.compact)
 
 
 @app.callback()
@@ -197,11 +212,11 @@ def nightly(
 
 def main() -> None:
     """Entry point of the installed command."""
-    logging.basicConfig(
-        level=os.environ.get("PIXELMILL_LOG", "WARNING"),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    try:
+        log_to_stderr()
+    except ValueError as error:
+        typer.echo(f"pixelmill: {error}", err=True)
+        sys.exit(2)
     # it writes down every address it asks, a web hook's secret one included
     logging.getLogger("httpx").setLevel(logging.WARNING)
     # Pillow warns of odd metadata, which stands in an image's row or in the log; torch, now and

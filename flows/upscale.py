@@ -6,6 +6,7 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from pydantic import Field
 
+from flows.gpu_slot import gpu_slot
 from flows.progress import RunDisplay
 from tasks import runs, upscaling
 from tasks.collection import Shard
@@ -16,7 +17,16 @@ from tasks.upscaling import UpscaleJob, UpscaleRequest
 @task(name="upscale-shard", task_run_name="shard-{shard.number}", cache_policy=NO_CACHE)
 def upscale_shard(job: UpscaleJob, shard: Shard, progress: RunProgress) -> None:
     """One shard: its outputs, then its manifest part."""
-    upscaling.run_shard(job, shard, progress)
+    with gpu_slot():
+        upscaling.run_shard(job, shard, progress)
+
+
+@task(name="upscale-on-ray", cache_policy=NO_CACHE)
+def upscale_on_ray(job: UpscaleJob, progress: RunProgress, display: RunDisplay) -> None:
+    """All shards, on the nodes of a Ray cluster."""
+    shards = runs.until_stopped(upscaling.plan(job, progress), progress)
+    for shard in upscaling.run_on_ray(job, shards, progress):
+        display.shard_done(shard)
 
 
 @flow(name="upscale", flow_run_name="upscale {source}", persist_result=False)
@@ -34,7 +44,7 @@ def upscale(
     overwrite: bool = False,
     max_failed: Annotated[float, Field(ge=0, le=1)] = 0.1,
     reference: str | None = None,
-    engine: Literal["local"] = "local",
+    engine: Literal["local", "ray"] = "local",
     registry: str | None = None,
     redo_outdated: bool = False,
     dry_run: bool = False,
@@ -55,7 +65,8 @@ def upscale(
         overwrite: Do again what is done.
         max_failed: The share of failed images from which on the run counts as failed.
         reference: High-resolution originals at the same paths, to measure PSNR and SSIM with.
-        engine: local runs the shards in this process.
+        engine: local runs the shards in this process, ray on the cluster of RAY_ADDRESS, or on
+            one of this machine.
         registry: Where trained models are; by default what PIXELMILL_REGISTRY says.
         redo_outdated: Do again what another version of the model made than today's champion.
         dry_run: Only plan: count what there is, what is done and what is to do.
@@ -81,9 +92,12 @@ def upscale(
     if dry_run:
         return upscaling.dry_run(job, progress)
     with runs.recorded(job.run, progress), RunDisplay(progress) as display:
-        for shard in runs.until_stopped(upscaling.plan(job, progress), progress):
-            upscale_shard(job, shard, progress)
-            display.shard_done(shard)
+        if engine == "ray":
+            upscale_on_ray(job, progress, display)
+        else:
+            for shard in runs.until_stopped(upscaling.plan(job, progress), progress):
+                upscale_shard(job, shard, progress)
+                display.shard_done(shard)
     summary = runs.summarise(job.run, progress)
     display.publish(summary)
     return runs.checked(summary, max_failed)

@@ -8,7 +8,7 @@ from typing import Literal
 
 from models.images import ImageError, decode
 from models.pixels import Pixels
-from tasks import collection, storage
+from tasks import collection, ray_engine, storage
 from tasks.bulk import ShardRun
 from tasks.bulk_job import (
     Maker,
@@ -50,7 +50,7 @@ class UpscaleRequest:
     overwrite: bool = False
     max_failed: float = 0.1
     reference: str | None = None
-    engine: Literal["local"] = "local"
+    engine: Literal["local", "ray"] = "local"
     registry: str | None = None
     redo_outdated: bool = False
 
@@ -68,13 +68,15 @@ def check_request(request: UpscaleRequest) -> UpscaleRequest:
     """The request with whole URIs, after every check that needs no torch.
 
     Raises:
-        RequestError: a value out of range, or source and destination in each other.
+        RequestError: a value out of range, source and destination in each other, no Ray for it.
         ModelError: no such model.
         StorageError: there is no such source, or a store cannot be asked.
     """
     check_range("tile", request.tile, 16, 4096)
     if request.scale is not None and not 2 <= request.scale <= 8:
         raise RequestError(f"scale must be 2, 3 or 4 (2 to 8 for bicubic), got {request.scale}")
+    if request.engine == "ray":
+        ray_engine.check_installed()
     source, destination = check_common(request)
     registry = registry_uri(request.registry)
     check_model(request.model, request.scale, registry)
@@ -161,6 +163,15 @@ def run_shard(job: UpscaleJob, shard: Shard, progress: RunProgress) -> list[Mani
         judge=reference_judge(request.reference, model.upscaler.scale),
     )
     return engine.run(shard)
+
+
+def run_on_ray(job: UpscaleJob, shards: Iterator[Shard], progress: RunProgress) -> Iterator[Shard]:
+    """Each shard as soon as a Ray actor has upscaled and committed it.
+
+    Raises:
+        RunAbortedError: the store or the device fails every image, or Ray cannot go on.
+    """
+    return ray_engine.run_shards(functools.partial(run_shard, job), shards, progress)
 
 
 def reference_judge(reference: str | None, scale: int) -> Judge | None:

@@ -1,0 +1,1 @@
+"""The system as a whole, with things that go wrong."""
