@@ -8,13 +8,16 @@ export PREFECT_SERVER_LOGGING_LEVEL ?= WARNING
 export PREFECT_SERVER_ANALYTICS_ENABLED ?= false
 export DO_NOT_TRACK ?= 1
 
-.PHONY: demo test lint bench reference lock setup clean
+.PHONY: demo test test-stack lint bench reference lock setup clean
 
 demo: .venv/.ready
 	$(BIN)/pixelmill upscale tests/images $(DEMO) --model mill-x4 --overwrite
 
 test: .venv/.ready
 	$(BIN)/python -m pytest
+
+test-stack: .venv/.ready    # part of `test`: the whole system, with what is injected and found
+	$(BIN)/python -m pytest -s tests/stack
 
 lint: .venv/.ready
 	$(BIN)/ruff check .

@@ -4,10 +4,13 @@ import logging
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 from uuid import UUID
 
+import httpx
 from prefect.artifacts import (
     create_progress_artifact,
     create_table_artifact,
@@ -24,6 +27,15 @@ log = logging.getLogger(__name__)
 
 _BAR_EVERY_S = 0.2
 _ARTIFACT_EVERY_S = 5.0
+
+
+@contextmanager
+def _unless_the_server_is_away() -> Iterator[None]:
+    """What is only shown must not end the work; Prefect's client has tried for a minute then."""
+    try:
+        yield
+    except httpx.HTTPError as error:
+        log.warning("Prefect's server does not answer, progress is not shown: %s", error)
 
 
 class RunDisplay:
@@ -85,13 +97,14 @@ class RunDisplay:
         log.info("shard %d done: %d of %d images so far", shard.number, done, to_do)
         if FlowRunContext.get() is None:
             return
-        if self._artifact is None:
-            self._artifact = create_progress_artifact(  # type: ignore[assignment]
-                progress=share, description=f"{done} of {to_do} images met so far"
-            )
-        elif time.monotonic() - self._updated > _ARTIFACT_EVERY_S and self._artifact:
-            self._updated = time.monotonic()
-            update_progress_artifact(artifact_id=self._artifact, progress=share)
+        with _unless_the_server_is_away():
+            if self._artifact is None:
+                self._artifact = create_progress_artifact(  # type: ignore[assignment]
+                    progress=share, description=f"{done} of {to_do} images met so far"
+                )
+            elif time.monotonic() - self._updated > _ARTIFACT_EVERY_S and self._artifact:
+                self._updated = time.monotonic()
+                update_progress_artifact(artifact_id=self._artifact, progress=share)
 
     def publish(self, summary: RunSummary) -> None:
         """The closing table: counts, rates, and failures by kind."""
@@ -112,6 +125,7 @@ class RunDisplay:
         rows += [{"what": f"failed: {k}", "value": n} for k, n in summary.failures.items()]
         if FlowRunContext.get() is None:
             return
-        if self._artifact is not None:
-            update_progress_artifact(artifact_id=self._artifact, progress=100.0)
-        create_table_artifact(table=rows, description=summary.closing_line())
+        with _unless_the_server_is_away():
+            if self._artifact is not None:
+                update_progress_artifact(artifact_id=self._artifact, progress=100.0)
+            create_table_artifact(table=rows, description=summary.closing_line())

@@ -6,6 +6,7 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from pydantic import Field
 
+from flows.gpu_slot import gpu_slot
 from flows.progress import RunDisplay
 from tasks import runs, stylizing
 from tasks.collection import Shard
@@ -16,7 +17,8 @@ from tasks.stylizing import StylizeJob, StylizeRequest
 @task(name="stylize-shard", task_run_name="shard-{shard.number}", cache_policy=NO_CACHE)
 def stylize_shard(job: StylizeJob, shard: Shard, progress: RunProgress) -> None:
     """One shard: its pictures, their loss curves if they were optimised, then its manifest part."""
-    stylizing.run_shard(job, shard, progress)
+    with gpu_slot():
+        stylizing.run_shard(job, shard, progress)
 
 
 @flow(name="stylize", flow_run_name="stylize {source}", persist_result=False)

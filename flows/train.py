@@ -6,6 +6,7 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from pydantic import Field
 
+from flows.gpu_slot import gpu_slot
 from flows.training_progress import TrainingDisplay
 from models.sr_training import SrTraining
 from tasks import runs, sr_training
@@ -17,10 +18,11 @@ from tasks.training import TrainingProgress
 @task(name="train-sr", task_run_name="train-{job.run}", cache_policy=NO_CACHE)
 def train_network(job: SrTrainingJob, progress: TrainingProgress) -> None:
     """From the run's last checkpoint to its last step."""
-    if job.request.processes == 1:
-        sr_training.train(job, progress)
-    else:
-        train_in_processes(job, progress)
+    with gpu_slot():
+        if job.request.processes == 1:
+            sr_training.train(job, progress)
+        else:
+            train_in_processes(job, progress)
 
 
 @flow(name="train-sr", flow_run_name="train {name}", persist_result=False)

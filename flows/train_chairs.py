@@ -3,6 +3,7 @@
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
+from flows.gpu_slot import gpu_slot
 from flows.training_progress import TrainingDisplay
 from models.chair_training import ChairTraining
 from tasks import chairs_training, runs
@@ -13,7 +14,8 @@ from tasks.training import TrainingProgress
 @task(name="train-chairs", task_run_name="train-{job.run}", cache_policy=NO_CACHE)
 def train_generator(job: ChairsTrainingJob, progress: TrainingProgress) -> None:
     """From the run's last checkpoint to its last step."""
-    chairs_training.train(job, progress)
+    with gpu_slot():
+        chairs_training.train(job, progress)
 
 
 @flow(name="train-chairs", flow_run_name="train {name}", persist_result=False)

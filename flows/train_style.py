@@ -3,6 +3,7 @@
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
+from flows.gpu_slot import gpu_slot
 from flows.training_progress import TrainingDisplay, show_picture
 from models.style_training import StyleTraining
 from tasks import runs, style_training
@@ -14,7 +15,8 @@ from tasks.training import TrainingProgress
 @task(name="train-style", task_run_name="train-{job.run}", cache_policy=NO_CACHE)
 def train_painter(job: StyleTrainingJob, progress: TrainingProgress) -> None:
     """From the run's last checkpoint to its last step."""
-    style_training.train(job, progress)
+    with gpu_slot():
+        style_training.train(job, progress)
 
 
 @flow(name="train-style", flow_run_name="train {name}", persist_result=False)

@@ -20,6 +20,7 @@ from tasks import storage, tables
 from tasks.budget import MemoryBudget
 from tasks.collection import Shard
 from tasks.failures import RunAbortedError, error_kind, explain, persistently
+from tasks.log_lines import working_on
 from tasks.passage import Passage
 from tasks.runs import StoppedError
 from tasks.tables import ManifestRow
@@ -72,6 +73,7 @@ class ShardRun:
             RunAbortedError: the run cannot go on; what was finished is committed.
         """
         self._shard = shard.number
+        working_on(self._provenance.run, shard.number)
         runners = [
             threading.Thread(
                 target=contextvars.copy_context().run,

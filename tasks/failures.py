@@ -4,7 +4,7 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from models.images import ImageError
@@ -31,22 +31,48 @@ def persistently(
     for_s: float = _RETRY_FOR_S,
     stop: threading.Event | None = None,
 ) -> T:
-    """Try again while the store cannot be reached, with growing, jittered pauses.
+    """Try again while the store cannot be reached, with growing pauses and full jitter.
 
     Raises:
         StorageUnavailableError: it could not be reached for `for_s` seconds, or until `stop`.
     """
     stop = stop or threading.Event()
-    deadline, pause = time.monotonic() + for_s, 0.5
+    began, longest, failures = time.monotonic(), 0.5, 0
     while True:
         try:
             return action()
         except storage.StorageUnavailableError as error:
-            if stop.is_set() or time.monotonic() + pause > deadline:
+            failures += 1
+            pause = random.uniform(0, longest)  # noqa: S311 (jitter, not a secret)
+            waited = time.monotonic() - began
+            if stop.is_set() or waited + pause > for_s:
                 raise
-            log.warning("storage is unavailable, trying again in %.1f s: %s", pause, error)
-            stop.wait(pause * random.uniform(0.5, 1.5))  # noqa: S311 (jitter, not a secret)
-            pause = min(pause * 2, _LONGEST_PAUSE_S)
+            log.warning(
+                "storage is unavailable since %.0f s (failure %d), trying again in %.1f s: %s",
+                waited,
+                failures,
+                pause,
+                error,
+            )
+            stop.wait(pause)
+            longest = min(longest * 2, _LONGEST_PAUSE_S)
+
+
+def listed_persistently(uri: str) -> Iterator[list[storage.Entry]]:
+    """Every file below, as `storage.list_pages` gives it; its beginning, too, is waited for.
+
+    Raises:
+        NotFoundError: there is no such folder, or no file in it.
+        StorageUnavailableError: it could not be reached for minutes.
+    """
+
+    def begin() -> tuple[list[storage.Entry], Iterator[list[storage.Entry]]]:
+        pages = storage.list_pages(uri)
+        return next(pages), pages  # without a page it raises NotFoundError
+
+    first, others = persistently(begin)
+    yield first
+    yield from others
 
 
 def error_kind(error: Exception) -> str:

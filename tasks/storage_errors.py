@@ -112,6 +112,7 @@ _NO_CREDENTIALS = {"NoCredentialsError", "PartialCredentialsError", "CredentialR
 _NO_CREDENTIALS |= {"TokenRetrievalError", "NoAuthTokenError", "ProfileNotFound"}
 _UNREACHABLE = {"HTTPClientError", "ConnectionError", "TimeoutError", "ClientConnectionError"}
 _UNREACHABLE |= {"ClientPayloadError", "IncompleteReadError", "ResponseParserError", "gaierror"}
+_UNREACHABLE |= {"FlexibleChecksumError"}
 _MALFORMED = {"ParamValidationError", "InvalidEndpointError", "UnsupportedS3ArnError"}
 _MISSING_CODES = {"NoSuchKey", "NoSuchBucket", "NoSuchVersion", "NoSuchUpload", "404"}
 _REFUSED_CODES = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken"}

@@ -1,25 +1,18 @@
 """The deployments: their form, and one whole run from the start of a server to the rows."""
 
 import importlib
-import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
-import time
 import tomllib
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import httpx
-import psutil
 import pytest
 import yaml
 
@@ -27,18 +20,19 @@ from models.images import decode
 from tasks.nightly import NightlySettings
 from tasks.settings import read_toml, typed
 from tests import collections as c
+from tests.prefect_house import PREFECT_FILE, ROOT, Json, PrefectHouse, prefect_house, until
 from tests.web_hook import web_hook
 
 if TYPE_CHECKING:
     from prefect import Flow
 
-ROOT = Path(__file__).resolve().parents[2]
-PREFECT_FILE = Path("deployments", "prefect.yaml")
 README = ROOT / "deployments" / "README.md"
 PICTURES = {"chelsea.jpg": (256, 170), "wave.jpg": (240, 133)}
 
 GIVEN_LATER = {
     "source": "in",
+    "labelled": "in",
+    "classifier": "squeezenet1_0",
     "destination": "out",
     "dataset": "data",
     "styles": ["wave"],
@@ -49,148 +43,15 @@ GIVEN_LATER = {
 }
 """Parameters that whoever triggers a run gives."""
 
-_LIMIT_S = 180
-_TAIL = 6000
-
-Json = Any
-
 
 def deployment_file() -> Json:
     return yaml.safe_load((ROOT / PREFECT_FILE).read_text())
 
 
-@dataclass(frozen=True, kw_only=True)
-class PrefectHouse:
-    """A Prefect server of the test's own, and the commands of a user and a worker beside it."""
-
-    folder: Path
-    environment: dict[str, str]
-    api: httpx.Client
-
-    def run(self, *arguments: str, cwd: Path = ROOT) -> None:
-        """`prefect ARGUMENTS` to its end, in `cwd`; a failure shows what it and the server said."""
-        with started(arguments, self.log, self.environment, cwd) as process:
-            try:
-                code: int | str = process.wait(_LIMIT_S)
-            except subprocess.TimeoutExpired:
-                code = f"nothing within {_LIMIT_S} s"
-        if code != 0:
-            pytest.fail(
-                f"prefect {' '.join(arguments)}: {code}\n{tail(self.log)}\n{self.server_log()}"
-            )
-
-    def get(self, path: str) -> Json:
-        return self.api.get(path).raise_for_status().json()
-
-    def post(self, path: str, body: Json) -> Json:
-        return self.api.post(path, json=body).raise_for_status().json()
-
-    def explanation(self, flow_run: str, state: Json) -> str:
-        """Why a run ended in a state: its logs, and what the last command, the worker, said."""
-        wanted = {"logs": {"flow_run_id": {"any_": [flow_run]}}, "sort": "TIMESTAMP_ASC"}
-        log = "\n".join(f"{e['name']}: {e['message']}" for e in self.post("/logs/filter", wanted))
-        ended = f"the run ended as {state['name']}: {state['message']}"
-        return f"{ended}\nits logs end:\n{log[-_TAIL:]}\nthe worker's end:\n{tail(self.log)}"
-
-    @property
-    def log(self) -> Path:
-        """What the last command said."""
-        return self.folder / "command.log"
-
-    def server_log(self) -> str:
-        return f"the server's log ends:\n{tail(self.folder / 'server.log')}"
-
-
-def tail(log: Path) -> str:
-    """The end of a log, for the message of a failure."""
-    return log.read_text(errors="replace")[-_TAIL:] if log.exists() else f"{log.name} is missing"
-
-
-@contextmanager
-def started(
-    arguments: tuple[str, ...], log: Path, environment: dict[str, str], cwd: Path
-) -> Iterator[subprocess.Popen[bytes]]:
-    """`prefect ARGUMENTS` while the body runs; it and all its descendants end with the body."""
-    command = [sys.executable, "-m", "prefect", *arguments]
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, cwd=cwd, env=environment, stdout=output, stderr=subprocess.STDOUT
-        )
-    try:
-        yield process
-    finally:
-        end_family(process)
-
-
-def end_family(process: subprocess.Popen[bytes]) -> None:
-    """End a process and its descendants, for a flow run has a session, so a group, of its own."""
-    family: list[psutil.Process] = []
-    with suppress(psutil.NoSuchProcess):
-        parent = psutil.Process(process.pid)
-        family = [parent, *parent.children(recursive=True)]
-    for member in family:
-        with suppress(psutil.NoSuchProcess):
-            member.terminate()
-    for member in psutil.wait_procs(family, timeout=20)[1]:
-        with suppress(psutil.NoSuchProcess):
-            member.kill()
-    process.wait()
-
-
-def until(condition: Callable[[], bool], what: str, explanation: Callable[[], str]) -> None:
-    """Wait for a condition, and fail with an explanation when it takes too long."""
-    deadline = time.monotonic() + _LIMIT_S
-    while not condition():
-        if time.monotonic() > deadline:
-            pytest.fail(f"no {what} after {_LIMIT_S} s; {explanation()}")
-        time.sleep(0.5)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def own_environment(folder: Path, url: str) -> dict[str, str]:
-    """This process's environment, less any Prefect settings of whoever runs the tests."""
-    inherited = {
-        k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "PIXELMILL_"))
-    }
-    return inherited | {
-        "PREFECT_HOME": str(folder / "prefect"),
-        "PREFECT_API_URL": url,
-        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_SERVER_UI_ENABLED": "false",
-        "DO_NOT_TRACK": "1",
-        "NO_COLOR": "1",
-    }
-
-
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[PrefectHouse]:
     """A server over an empty SQLite database."""
-    port = free_port()
-    url = f"http://127.0.0.1:{port}/api"
-    environment = own_environment(tmp_path, url)
-    arguments = ("server", "start", "--host", "127.0.0.1", "--port", str(port))
-    log = tmp_path / "server.log"
-    # a proxy that the environment names is not asked for a server on this machine
-    with (
-        httpx.Client(base_url=url, timeout=60, trust_env=False) as api,
-        started(arguments, log, environment, tmp_path) as process,
-    ):
-        house = PrefectHouse(folder=tmp_path, environment=environment, api=api)
-
-        def answers() -> bool:
-            if process.poll() is not None:
-                pytest.fail(f"the server ended by itself; {house.server_log()}")
-            with suppress(httpx.TransportError):
-                return api.get("/health").is_success
-            return False
-
-        until(answers, "Prefect server", house.server_log)
+    with prefect_house(tmp_path) as house:
         yield house
 
 
@@ -244,6 +105,22 @@ class TestTheForm:
         # what is on a timer must not wait for somebody to fill in a form
         assert not (deployment["schedules"] and needed)
 
+    def test_every_flow_has_a_deployment(self) -> None:
+        found = {
+            f"flows/{path.name}:{name}"
+            for path in (ROOT / "flows").glob("*.py")
+            for name in re.findall(r"^@flow\b.*?^def (\w+)", path.read_text(), re.M | re.S)
+        }
+        deployed = {deployment["entrypoint"] for deployment in deployment_file()["deployments"]}
+        assert found == deployed
+
+    def test_what_runs_at_night_is_tried_again_and_every_run_has_a_heartbeat(self) -> None:
+        for deployment in deployment_file()["deployments"]:
+            env = deployment["work_pool"]["job_variables"]["env"]
+            assert int(env["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"]) <= 30, deployment["name"]
+            nightly = "nightly" in deployment["tags"]
+            assert env.get("PREFECT_FLOWS_DEFAULT_RETRIES") == ("2" if nightly else None)
+
     def test_the_example_of_a_night_says_what_the_deployed_one_says(self) -> None:
         example = read_toml(str(ROOT / "deployments" / "nightly.example.toml"))
         settings = typed(NightlySettings, example)
@@ -264,8 +141,7 @@ class TestARunByAWorker:
         for name in PICTURES:
             shutil.copy(ROOT / "tests" / "images" / name, source)
 
-        house.run("--no-prompt", "work-pool", "create", "pixelmill", "--type", "process")
-        house.run("--no-prompt", "deploy", "--prefect-file", str(PREFECT_FILE), "--all")
+        house.deploy()
         self._check_deployments(house)
 
         deployment = house.get("/deployments/name/upscale/upscale-on-demand")
@@ -318,7 +194,7 @@ class TestARunByAWorker:
 class TestTheAutomations:
     """The file, as deployments/README.md has it put into a server."""
 
-    def test_a_failed_night_and_a_promotion_are_told_and_other_flows_are_not(
+    def test_a_failed_night_a_promotion_and_a_zombie_are_acted_upon_and_nothing_else(
         self, house: PrefectHouse, tmp_path: Path
     ) -> None:
         with web_hook() as hook:
@@ -329,31 +205,46 @@ class TestTheAutomations:
                 cwd=tmp_path, env=house.environment, text=True, capture_output=True, check=True,
             ).stdout.strip()  # fmt: skip
             told = (ROOT / "deployments" / "automations.yaml").read_text()
-            (tmp_path / "own.yaml").write_text(told.replace("WEBHOOK_BLOCK", block))
+            # ten seconds, the shortest that Prefect takes, in place of ninety
+            told = told.replace("WEBHOOK_BLOCK", block).replace("within: 90", "within: 10")
+            (tmp_path / "own.yaml").write_text(told)
             house.run("automation", "create", "--from-file", str(tmp_path / "own.yaml"))
 
+            zombie = self._begin(house, "upscale")
+            self._tell(house, "prefect.flow-run.heartbeat", f"prefect.flow-run.{zombie}")
             for flow in ("upscale", "nightly"):
                 self._fail(house, flow)
             text = 'owl: owl@2 promoted, "better"'
             self._promote(house, text)
             until(lambda: len(hook.posts) >= 2, "message", house.server_log)
             failed, promoted = sorted(hook.told(), key=lambda message: message == text)
+            until(
+                lambda: house.get(f"/flow_runs/{zombie}")["state"]["type"] == "CRASHED",
+                "end of the run without a heartbeat",
+                house.server_log,
+            )
         assert promoted == text
         assert failed == 'the night nightly-1 failed: it is "broken"'
 
-    def _fail(self, house: PrefectHouse, flow: str) -> None:
+    def _begin(self, house: PrefectHouse, flow: str) -> str:
         flow_id = house.post("/flows/", {"name": flow})["id"]
         wanted = {"flow_id": flow_id, "name": f"{flow}-1", "state": {"type": "RUNNING"}}
-        run = house.post("/flow_runs/", wanted)
+        return str(house.post("/flow_runs/", wanted)["id"])
+
+    def _fail(self, house: PrefectHouse, flow: str) -> None:
         state = {"type": "FAILED", "name": "Failed", "message": 'it is "broken"'}
-        house.post(f"/flow_runs/{run['id']}/set_state", {"state": state})
+        run = self._begin(house, flow)
+        house.post(f"/flow_runs/{run}/set_state", {"state": state})
 
     def _promote(self, house: PrefectHouse, text: str) -> None:
-        event = {
+        self._tell(house, "pixelmill.nightly.promoted", "pixelmill.owl", text)
+
+    def _tell(self, house: PrefectHouse, event: str, resource: str, text: str = "") -> None:
+        told = {
             "id": str(uuid.uuid4()),
             "occurred": datetime.now(UTC).isoformat(),
-            "event": "pixelmill.nightly.promoted",
-            "resource": {"prefect.resource.id": "pixelmill.owl", "prefect.resource.name": "owl"},
+            "event": event,
+            "resource": {"prefect.resource.id": resource, "prefect.resource.name": "owl"},
             "payload": {"text": text},
         }
-        house.api.post("/events", json=[event]).raise_for_status()
+        house.api.post("/events", json=[told]).raise_for_status()

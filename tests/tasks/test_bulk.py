@@ -1,6 +1,7 @@
 """The engine's own laws, with transforms that misbehave on purpose."""
 
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -10,7 +11,7 @@ from models.pixels import Pixels
 from tasks import storage
 from tasks.bulk import ShardRun
 from tasks.collection import Shard, Source
-from tasks.failures import RunAbortedError, persistently
+from tasks.failures import RunAbortedError, listed_persistently, persistently
 from tasks.tables import ManifestRow
 from tasks.tile_stage import TileStage
 from tasks.transform import BulkConfig, Provenance
@@ -221,6 +222,19 @@ class TestPersistence:
         stop.set()
         with pytest.raises(storage.StorageUnavailableError):
             persistently(action, for_s=1000, stop=stop)
+
+    def test_a_listing_waits_for_its_beginning(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        down: list[Exception] = [storage.StorageUnavailableError("s3://b", "down")] * 2
+        page = [storage.Entry(uri="s3://b/a", size=1, etag="e")]
+
+        def list_pages(uri: str) -> Iterator[list[storage.Entry]]:
+            if down:
+                raise down.pop()
+            yield page
+            yield page
+
+        monkeypatch.setattr(storage, "list_pages", list_pages)
+        assert list(listed_persistently("s3://b")) == [page, page]
 
     def test_other_errors_are_not_waited_for(self) -> None:
         def action() -> int:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from hashlib import md5
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import quote
@@ -255,6 +256,9 @@ class _RawS3(BaseHTTPRequestHandler):
     objects: dict[str, bytes]
     requests: list[str]
     failures: list[int]
+    cuts: list[int]
+    """To how many bytes the next bodies are cut, as if they were no longer."""
+    etag = "tag"
 
     def _handle(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
@@ -270,7 +274,7 @@ class _RawS3(BaseHTTPRequestHandler):
             lost = self.headers.get("Content-Type") == "image/gif"  # stored, and the reply lost
             self._answer(500 if lost else 200, b"")
         elif self.path in self.objects:
-            self._answer(200, self.objects[self.path])
+            self._answer(200, self.objects[self.path][: self.cuts.pop(0) if self.cuts else None])
         else:
             self._answer(404, b"<Error><Code>NoSuchKey</Code></Error>")
 
@@ -278,7 +282,7 @@ class _RawS3(BaseHTTPRequestHandler):
 
     def _answer(self, status: int, body: bytes) -> None:
         self.send_response(status)
-        self.send_header("ETag", '"tag"')
+        self.send_header("ETag", f'"{self.etag}"')
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command != "HEAD":
@@ -302,7 +306,9 @@ def connected(environment: dict[str, str]) -> Iterator[None]:
 @pytest.fixture
 def raw_s3() -> Iterator[type[_RawS3]]:
     """The class of a running `_RawS3`, to look at what it got."""
-    handler = type("Handler", (_RawS3,), {"objects": {}, "requests": [], "failures": []})
+    handler = type(
+        "Handler", (_RawS3,), {"objects": {}, "requests": [], "failures": [], "cuts": []}
+    )
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -331,6 +337,28 @@ class TestS3Requests:
         with pytest.raises(storage.StorageUnavailableError):
             storage.read("s3://bucket/a")
         assert raw_s3.requests == ["GET /bucket/a"] * 2
+
+    def test_a_body_that_belies_its_etag_is_asked_for_again(self, raw_s3: type[_RawS3]) -> None:
+        storage.write("s3://bucket/a", b"content")
+        raw_s3.etag = md5(b"content").hexdigest()  # noqa: S324
+        raw_s3.cuts += [3, 5]
+        assert storage.read("s3://bucket/a") == b"content"
+        assert raw_s3.requests[1:] == ["GET /bucket/a"] * 3
+
+    def test_an_etag_that_is_no_md5_is_believed_to_be_none(self, raw_s3: type[_RawS3]) -> None:
+        storage.write("s3://bucket/a", b"content")
+        raw_s3.etag = "0" * 32
+        assert storage.read("s3://bucket/a") == b"content"
+        assert storage.read("s3://bucket/a") == b"content"
+        assert raw_s3.requests[1:] == ["GET /bucket/a"] * 3  # it is doubted once, not each time
+
+    def test_failures_are_told_with_their_counts(
+        self, raw_s3: type[_RawS3], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        storage.write("s3://bucket/a", b"content")
+        raw_s3.failures += [503]
+        assert storage.read("s3://bucket/a") == b"content"
+        assert "1 of the last 2 requests failed (1 503)" in caplog.text
 
     def test_a_created_object_whose_reply_was_lost_is_ours(self, raw_s3: type[_RawS3]) -> None:
         assert storage.write("s3://bucket/a.gif", b"mine", exclusive=True).size == 4
