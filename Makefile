@@ -13,10 +13,13 @@ export DO_NOT_TRACK ?= 1
 demo: .venv/.ready
 	$(BIN)/pixelmill upscale tests/images $(DEMO) --model mill-x4 --overwrite
 
+# Two files at a time, one thread each; then the whole system, which wants the machine for itself.
 test: .venv/.ready
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/stack
+	$(MAKE) test-stack
 
-test-stack: .venv/.ready    # part of `test`: the whole system, with what is injected and found
+# What is injected, expected and found is printed for each fault.
+test-stack: .venv/.ready
 	$(BIN)/python -m pytest -s tests/stack
 
 lint: .venv/.ready

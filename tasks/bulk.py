@@ -72,8 +72,11 @@ class ShardRun:
         Raises:
             RunAbortedError: the run cannot go on; what was finished is committed.
         """
+        with working_on(self._provenance.run, shard.number):
+            return self._run(shard)
+
+    def _run(self, shard: Shard) -> list[ManifestRow]:
         self._shard = shard.number
-        working_on(self._provenance.run, shard.number)
         runners = [
             threading.Thread(
                 target=contextvars.copy_context().run,

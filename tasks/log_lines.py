@@ -4,6 +4,8 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 
@@ -11,10 +13,15 @@ _run: ContextVar[str | None] = ContextVar("run", default=None)
 _shard: ContextVar[int | None] = ContextVar("shard", default=None)
 
 
-def working_on(run: str, shard: int) -> None:
-    """Say to which shard the log lines of this context, and of its threads, belong from here."""
-    _run.set(run)
-    _shard.set(shard)
+@contextmanager
+def working_on(run: str, shard: int) -> Iterator[None]:
+    """Say to which shard the log lines inside, and of threads given its context, belong."""
+    before = _run.set(run), _shard.set(shard)
+    try:
+        yield
+    finally:
+        _run.reset(before[0])
+        _shard.reset(before[1])
 
 
 class JsonLines(logging.Formatter):

@@ -1,6 +1,5 @@
 """Log lines tell their run and shard."""
 
-import contextvars
 import json
 import logging
 
@@ -18,11 +17,8 @@ def _line(message: str, **said: object) -> dict[str, object]:
 
 
 def test_a_line_is_one_json_object_with_run_and_shard() -> None:
-    def inside() -> dict[str, object]:
-        working_on("run-1", 3)
-        return _line('a "quoted"\nname <é>')
-
-    line = contextvars.copy_context().run(inside)
+    with working_on("run-1", 3):
+        line = _line('a "quoted"\nname <é>')
     assert line["message"] == 'a "quoted"\nname <é>'
     assert (line["level"], line["logger"]) == ("warning", "tasks.bulk")
     assert (line["run"], line["shard"]) == ("run-1", 3)
