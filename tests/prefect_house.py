@@ -78,7 +78,12 @@ class PrefectHouse:
         return self.api.get(path).raise_for_status().json()
 
     def post(self, path: str, body: Json) -> Json:
-        answer = self.api.post(path, json=body)
+        """A server over SQLite answers 503 while it is busy: asked again, as its clients do."""
+        for _ in range(30):
+            answer = self.api.post(path, json=body)
+            if answer.status_code != 503:
+                break
+            time.sleep(1)
         assert answer.is_success, f"POST {path}: {answer.status_code} {answer.text}"
         return answer.json()
 

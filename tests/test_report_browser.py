@@ -226,9 +226,7 @@ def test_filter_and_sort_show_the_right_rows(browser: object, large: str) -> Non
         head.get_by_role("button").press("Enter")
         assert page.locator("tr.row").first.locator("td").nth(7).inner_text() == "36.00"
         page.locator(".rows").evaluate("box => { box.scrollTop = box.scrollHeight; }")
-        page.wait_for_function(
-            "document.querySelector('tr.row:last-child').ariaRowIndex === '9801'"
-        )
+        page.locator("tr.row[aria-rowindex='9801']").wait_for()
         assert page.locator("tr.row").last.locator("td").nth(7).inner_text() == "20.00"
 
 

@@ -216,15 +216,14 @@ class TestTheAutomations:
                 self._fail(house, flow)
             text = 'owl: owl@2 promoted, "better"'
             self._promote(house, text)
-            until(lambda: len(hook.posts) >= 2, "message", house.server_log)
-            failed, promoted = sorted(hook.told(), key=lambda message: message == text)
+            # a state that the server took, and answered 503, is told twice
+            until(lambda: len({p["text"] for p in hook.posts}) >= 2, "message", house.server_log)
             until(
                 lambda: house.get(f"/flow_runs/{zombie}")["state"]["type"] == "CRASHED",
                 "end of the run without a heartbeat",
                 house.server_log,
             )
-        assert promoted == text
-        assert failed == 'the night nightly-1 failed: it is "broken"'
+        assert set(hook.told()) == {text, 'the night nightly-1 failed: it is "broken"'}
 
     def _begin(self, house: PrefectHouse, flow: str) -> str:
         flow_id = house.post("/flows/", {"name": flow})["id"]

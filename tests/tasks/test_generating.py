@@ -227,6 +227,6 @@ def test_a_shipped_generator_is_small_good_and_draws(name: str, tmp_path: Path) 
     card = read_card(data)
     assert card is not None
     told = card.metrics
-    assert told["test_mask_iou"] >= 0.93
+    assert told["test_mask_iou"] >= 0.925
     assert told["test_rgb_mse"] <= told["test_nearest_rgb_mse"] / 3
     assert generate(str(tmp_path), model=name, morph=(3, 17), steps=3).ok == 3
