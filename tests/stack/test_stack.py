@@ -1,6 +1,7 @@
 """The whole system end to end: every deployment by the API, a worker killed, a server restarted."""
 
 import time
+from pathlib import Path
 
 import pytest
 
@@ -8,7 +9,7 @@ from tasks import storage
 from tests import collections as c
 from tests.corpus import good_image
 from tests.flows.test_deployment import GIVEN_LATER
-from tests.prefect_house import Json, until
+from tests.prefect_house import ROOT, Json, until
 from tests.stack.conftest import Stack
 from tests.versions import publish
 
@@ -179,3 +180,31 @@ def test_a_store_that_goes_away_is_waited_for_by_a_worker(stack: Stack) -> None:
     logs = {"logs": {"flow_run_id": {"any_": [run]}}, "limit": 200}
     told = "\n".join(entry["message"] for entry in stack.house.post("/logs/filter", logs))
     assert "S3 slows us down" in told
+
+
+@pytest.mark.usefixtures("slow_store")
+def test_a_run_that_takes_too_long_is_cancelled_and_the_next_one_goes_on(
+    stack: Stack, tmp_path: Path
+) -> None:
+    automations = (ROOT / "deployments" / "automations.yaml").read_text()
+    own = automations[automations.index("  - name: pixelmill-too-long") :]
+    # ten seconds, the shortest that Prefect takes, in place of twelve hours
+    own = "automations:\n" + own.replace("within: 43200", "within: 10")
+    (tmp_path / "own.yaml").write_text(own)
+    stack.house.run("automation", "create", "--from-file", str(tmp_path / "own.yaml"))
+    place = stack.place()
+    source, destination = pictures(place, 120), f"{place}/out"
+    whole = expected(stack, source)
+    wanted = {"source": source, "destination": destination, "model": "bicubic", "scale": 2}
+    wanted |= {"shard_size": 4}
+    try:
+        run = stack.trigger("upscale-on-demand", wanted)
+        until(lambda: stack.state(run)["type"] == "CANCELLED", "end of the long run", stack.logs)
+    finally:
+        (made,) = stack.house.post("/automations/filter", {})
+        stack.house.api.delete(f"/automations/{made['id']}").raise_for_status()
+    before = committed(destination)
+    assert 0 < before < 120
+    stack.proxy.rates = {}
+    stack.completed(stack.trigger("upscale-on-demand", wanted))
+    check_complete(f"cancelled with {before} rows there", destination, whole)
