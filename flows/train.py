@@ -7,11 +7,12 @@ from prefect.cache_policies import NO_CACHE
 from pydantic import Field
 
 from flows.gpu_slot import gpu_slot
-from flows.training_progress import TrainingDisplay
+from flows.training_once import train_once
 from models.sr_training import SrTraining
-from tasks import runs, sr_training
+from tasks import sr_training
 from tasks.launching import train_in_processes
-from tasks.sr_training import SrTrainingJob, TrainingSummary, TrainSrRequest
+from tasks.sr_training import SrTrainingJob, TrainSrRequest
+from tasks.trained import TrainingSummary
 from tasks.training import TrainingProgress
 
 
@@ -60,11 +61,5 @@ def train_sr(
         processes=processes,
     )
     job = sr_training.open_job(request)
-    if before := sr_training.published(job):
-        return sr_training.summarise(job, before, None)
-    progress = TrainingProgress()
-    with runs.stop_on_signals(progress.stop), TrainingDisplay(progress) as display:
-        train_network(job, progress)
-        summary = sr_training.summarise(job, sr_training.publish(job), progress)
-        display.publish(summary.closing_line(), sr_training.curve(job))
-    return summary
+    run = sr_training.training_run(job)
+    return train_once(run, lambda progress: train_network(job, progress))

@@ -4,10 +4,11 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.gpu_slot import gpu_slot
-from flows.training_progress import TrainingDisplay
+from flows.training_once import train_once
 from models.chair_training import ChairTraining
-from tasks import chairs_training, runs
-from tasks.chairs_training import ChairsTrainingJob, ChairsTrainingSummary, TrainChairsRequest
+from tasks import chairs_training
+from tasks.chairs_training import ChairsTrainingJob, TrainChairsRequest
+from tasks.trained import TrainingSummary
 from tasks.training import TrainingProgress
 
 
@@ -26,7 +27,7 @@ def train_chairs(
     *,
     training: ChairTraining | None = None,
     start: str | None = None,
-) -> ChairsTrainingSummary:
+) -> TrainingSummary:
     """Train a network that draws chairs, and publish it as a version.
 
     The same dataset and settings are the same run: if it was stopped or killed it goes on from its
@@ -48,11 +49,5 @@ def train_chairs(
             start=start,
         )
     )
-    if before := chairs_training.published(job):
-        return chairs_training.summarise(job, before, None)
-    progress = TrainingProgress()
-    with runs.stop_on_signals(progress.stop), TrainingDisplay(progress) as display:
-        train_generator(job, progress)
-        summary = chairs_training.summarise(job, chairs_training.publish(job), progress)
-        display.publish(summary.closing_line(), chairs_training.curve(job))
-    return summary
+    run = chairs_training.training_run(job)
+    return train_once(run, lambda progress: train_generator(job, progress))

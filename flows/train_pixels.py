@@ -4,11 +4,12 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.gpu_slot import gpu_slot
-from flows.training_progress import TrainingDisplay, show_picture
+from flows.training_once import train_once
+from flows.training_progress import show_picture
 from models.pixel_training import PixelTraining
-from tasks import pixels_training, runs
-from tasks.pixels_training import PixelsTrainingSummary
+from tasks import pixels_training
 from tasks.pixels_training_request import PixelsTrainingJob, TrainPixelsRequest, open_job
+from tasks.trained import TrainingSummary
 from tasks.training import TrainingProgress
 
 
@@ -27,7 +28,7 @@ def train_pixels(
     *,
     training: PixelTraining | None = None,
     start: str | None = None,
-) -> PixelsTrainingSummary:
+) -> TrainingSummary:
     """Train a pixel model, and publish it as a version.
 
     The same dataset and settings are the same run: if it was stopped or killed it goes on from its
@@ -49,13 +50,8 @@ def train_pixels(
             start=start,
         )
     )
-    if before := pixels_training.published(job):
-        return pixels_training.summarise(job, before, None)
-    progress = TrainingProgress()
-    with runs.stop_on_signals(progress.stop), TrainingDisplay(progress) as display:
-        train_pixel_model(job, progress)
-        summary = pixels_training.summarise(job, pixels_training.publish(job), progress)
-        display.publish(summary.closing_line(), pixels_training.curve(job))
-        if samples := pixels_training.last_samples(job):
-            show_picture(samples, f"drawn by {summary.version.ref}")
+    run = pixels_training.training_run(job)
+    summary = train_once(run, lambda progress: train_pixel_model(job, progress))
+    if summary.trained and (samples := pixels_training.last_samples(job)):
+        show_picture(samples, f"drawn by {summary.version.ref}")
     return summary

@@ -4,11 +4,12 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.gpu_slot import gpu_slot
-from flows.training_progress import TrainingDisplay, show_picture
+from flows.training_once import train_once
+from flows.training_progress import show_picture
 from models.style_training import StyleTraining
-from tasks import runs, style_training
+from tasks import style_training
 from tasks.style_request import StyleTrainingJob, TrainStyleRequest, open_job
-from tasks.style_training import StyleTrainingSummary
+from tasks.trained import TrainingSummary
 from tasks.training import TrainingProgress
 
 
@@ -29,7 +30,7 @@ def train_style(
     training: StyleTraining | None = None,
     start: str | None = None,
     features: str | None = None,
-) -> StyleTrainingSummary:
+) -> TrainingSummary:
     """Train a network that paints photographs in these styles, and publish it as a version.
 
     The same photographs, styles and settings are the same run: if it was stopped or killed it goes
@@ -55,13 +56,9 @@ def train_style(
             features=features,
         )
     )
-    if before := style_training.published(job):
-        return style_training.summarise(job, before, None)
-    progress = TrainingProgress()
-    with runs.stop_on_signals(progress.stop), TrainingDisplay(progress) as display:
-        train_painter(job, progress)
-        summary = style_training.summarise(job, style_training.publish(job), progress)
-        display.publish(summary.closing_line(), style_training.curve(job))
+    run = style_training.training_run(job)
+    summary = train_once(run, lambda progress: train_painter(job, progress))
+    if summary.trained:
         pictures = style_training.last_pictures(job)
         show_picture(pictures, f"held-out photographs by {name}", kind="jpeg")
     return summary

@@ -1,26 +1,22 @@
 """The training of a generator of chairs: a dataset in, a version in the registry out."""
 
-import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
-from datetime import UTC, datetime
-from importlib.metadata import version
 from itertools import takewhile
 
 import torch
 
-from models.cards import Card, CheckpointError, read_card
+from models.cards import Card, CheckpointError
 from models.chair_networks import ChairGenerator, GeneratorConfig, chair_init_
 from models.chair_pictures import ChairPictures, gathered
 from models.chair_training import ChairProblem, ChairTraining, loss_of
-from models.checkpoints import load_network, write_checkpoint
+from models.checkpoints import load_network
 from tasks import chair_models, storage, versions
 from tasks.chair_models import ARCHITECTURE, SYSTEM
 from tasks.chairs_reading import ChairsDataset, ChairView, open_chairs_dataset, read_chairs
-from tasks.failures import RequestError, persistently
+from tasks.failures import RequestError
+from tasks.trained import TrainingRun, keep, run_folder, run_of, started_from
 from tasks.training import FitConfig, TrainingProgress, fit, write_curve
-from tasks.versions import ModelRecord, Version
 
 _VALIDATION_VIEWS = 512
 
@@ -48,36 +44,6 @@ class ChairsTrainingJob:
     run: str
     folder: str
     config: GeneratorConfig
-
-
-@dataclass(frozen=True, kw_only=True)
-class ChairsTrainingSummary:
-    """What a training came to."""
-
-    version: Version
-    chairs: int
-    steps: int
-    metrics: dict[str, float]
-    seconds: float
-    idle_share: float
-    trained: bool
-    """False if this very training had been published before."""
-    champion: int
-
-    def closing_line(self) -> str:
-        """What was done, and where it is, in one line."""
-        told = self.metrics
-        what = f"{self.version.ref}: {self.steps} steps, {self.chairs} chairs"
-        score = (
-            f"on held-out views mask IoU {told['validation_mask_iou']:.3f}"
-            f" (nearest view {told['validation_nearest_mask_iou']:.3f}),"
-            f" RGB MSE {told['validation_rgb_mse']:.5f}"
-            f" ({told['validation_nearest_rgb_mse']:.5f})"
-        )
-        own = self.champion == self.version.version
-        rank = "the champion" if own else f"version {self.champion} stays champion"
-        done = f"{self.seconds:.0f} s" if self.trained else "trained before, nothing to do"
-        return f"{what}, {score}, {rank}; {done}: {self.version.folder}"
 
 
 def open_job(request: TrainChairsRequest) -> ChairsTrainingJob:
@@ -115,12 +81,12 @@ def open_job(request: TrainChairsRequest) -> ChairsTrainingJob:
         "network": asdict(config),
         "training": asdict(training),
     }
-    run = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+    run = run_of(told)
     return ChairsTrainingJob(
         request=request,
         dataset=dataset,
         run=run,
-        folder=storage.join(request.registry, SYSTEM, request.name, "training", run),
+        folder=run_folder(request.registry, SYSTEM, request.name, run),
         config=config,
     )
 
@@ -151,11 +117,19 @@ def load_generator_network(data: bytes, name: str) -> ChairGenerator:
     return network
 
 
-def published(job: ChairsTrainingJob) -> Version | None:
-    """The version that this very training has made before, if any."""
+def training_run(job: ChairsTrainingJob) -> TrainingRun:
+    """Where this training lives in the registry, and what its record will say."""
     request = job.request
-    found = versions.published_by(request.registry, SYSTEM, request.name, job.run)
-    return found[0] if found else None
+    return TrainingRun(
+        system=SYSTEM,
+        registry=request.registry,
+        name=request.name,
+        run=job.run,
+        dataset=request.dataset,
+        dataset_digest=job.dataset.digest,
+        settings=asdict(request.training),
+        parent=started_from(request.start, request.registry, chair_models.find_generator),
+    )
 
 
 def train(job: ChairsTrainingJob, progress: TrainingProgress) -> None:
@@ -168,8 +142,7 @@ def train(job: ChairsTrainingJob, progress: TrainingProgress) -> None:
     network = fit(problem, fit_config(job), progress)
     scores = problem.validate(network)
     card = Card(architecture=ARCHITECTURE, config=asdict(job.config), metrics=scores)
-    data = write_checkpoint(network, card)
-    persistently(lambda: storage.write(_weights_uri(job), data))
+    keep(training_run(job), network, card)
     write_curve(fit_config(job))
 
 
@@ -224,62 +197,3 @@ def _first_network(job: ChairsTrainingJob) -> ChairGenerator:
         return network
     data = chair_models.read_generator(request.start, request.registry)
     return load_generator_network(data, storage.redact(request.start))
-
-
-def _weights_uri(job: ChairsTrainingJob) -> str:
-    return storage.join(job.folder, "model.safetensors")
-
-
-def curve(job: ChairsTrainingJob) -> bytes:
-    """The picture of the run's loss and score, PNG."""
-    return persistently(lambda: storage.read(storage.join(job.folder, "curve.png")))
-
-
-def publish(job: ChairsTrainingJob) -> Version:
-    """Put the trained network into the registry; the first version becomes champion at once."""
-    request = job.request
-    data = persistently(lambda: storage.read(_weights_uri(job)))
-    card = read_card(data)
-    if card is None:
-        raise RequestError(f"{_weights_uri(job)} is no checkpoint of ours")
-    record = ModelRecord(
-        system=SYSTEM,
-        name=request.name,
-        run=job.run,
-        architecture=ARCHITECTURE,
-        config=asdict(job.config),
-        dataset=request.dataset,
-        dataset_digest=job.dataset.digest,
-        metrics=card.metrics,
-        parent=_parent(request),
-        training=asdict(request.training),
-        code_version=version("pixelmill"),
-        digest=versions.weights_digest(data),
-        created_at=datetime.now(UTC).isoformat(),
-    )
-    return versions.publish_trained(request.registry, data, record)
-
-
-def _parent(request: TrainChairsRequest) -> str | None:
-    """The generator that was gone on from, as NAME@VERSION where it is the registry's."""
-    if request.start is None:
-        return None
-    found = chair_models.find_generator(request.start, request.registry)
-    return found.ref if found is not None else storage.redact(request.start)
-
-
-def summarise(
-    job: ChairsTrainingJob, made: Version, progress: TrainingProgress | None
-) -> ChairsTrainingSummary:
-    """The summary of a training; without progress, of one that had been published before."""
-    champion = versions.champion(job.request.registry, SYSTEM, job.request.name)
-    return ChairsTrainingSummary(
-        version=made,
-        chairs=job.config.classes,
-        steps=job.request.training.steps,
-        metrics=versions.read_record(made).metrics,
-        seconds=progress.seconds if progress else 0.0,
-        idle_share=progress.idle_share if progress else 0.0,
-        trained=progress is not None,
-        champion=champion.version.version if champion else 0,
-    )

@@ -1,7 +1,5 @@
 """What the training of a pixel model is asked to be: the request, checked, and its run's name."""
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass, field, replace
 
 from models.cards import CheckpointError, read_card
@@ -11,6 +9,7 @@ from tasks import pixel_models, storage, versions
 from tasks.failures import RequestError
 from tasks.pixel_models import SYSTEM
 from tasks.pixels_dataset_reading import PixelsDataset, open_pixels_dataset
+from tasks.trained import run_folder, run_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,12 +71,12 @@ def open_job(request: TrainPixelsRequest) -> PixelsTrainingJob:
         "network": [architecture, asdict(config)],
         "training": asdict(training),
     }
-    run = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+    run = run_of(told)
     return PixelsTrainingJob(
         request=request,
         dataset=dataset,
         run=run,
-        folder=storage.join(request.registry, SYSTEM, request.name, "training", run),
+        folder=run_folder(request.registry, SYSTEM, request.name, run),
         architecture=architecture,
         config=config,
         height=height,

@@ -1,12 +1,8 @@
 """The super-resolution training: a dataset and settings in, a version in the registry out."""
 
-import hashlib
-import json
 import logging
 import tempfile
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
-from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,7 +11,7 @@ import torch
 from torch import nn
 
 from models.cards import Card, read_card
-from models.checkpoints import network_of, take_weights_, write_checkpoint
+from models.checkpoints import network_of, take_weights_
 from models.patches import PatchSampler
 from models.reparameterisation import collapsed, expanded
 from models.sr_training import SrProblem, SrTraining, loss_of
@@ -25,8 +21,9 @@ from tasks.failures import RequestError
 from tasks.features import load_features
 from tasks.sr_pairs import SrDataset, open_sr_dataset, read_pairs
 from tasks.staging import stage
+from tasks.trained import TrainingRun, keep, run_folder, run_of, started_from
 from tasks.training import FitConfig, TrainingProgress, fit, write_curve
-from tasks.versions import ModelRecord, Version
+from tasks.versions import Version
 
 log = logging.getLogger(__name__)
 
@@ -66,30 +63,6 @@ class SrTrainingJob:
     start_digest: str | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrainingSummary:
-    """What a training came to."""
-
-    version: Version
-    steps: int
-    metrics: dict[str, float]
-    seconds: float
-    idle_share: float
-    trained: bool
-    """False if this very training had been published before."""
-    champion: int
-
-    def closing_line(self) -> str:
-        """What was done, and where it is, in one line."""
-        psnr, plain = self.metrics["validation_psnr_y"], self.metrics["validation_bicubic_psnr_y"]
-        what = f"{self.version.ref}: {self.steps} steps, {psnr:.2f} dB on the validation split"
-        against = f"(bicubic {plain:.2f})"
-        own = self.champion == self.version.version
-        rank = "the champion" if own else f"version {self.champion} stays champion"
-        done = f"{self.seconds:.0f} s" if self.trained else "trained before, nothing to do"
-        return f"{what} {against}, {rank}; {done}: {self.version.folder}"
-
-
 def open_job(request: TrainSrRequest) -> SrTrainingJob:
     """Check a request and give its run a name. Writes nothing.
 
@@ -118,13 +91,12 @@ def open_job(request: TrainSrRequest) -> SrTrainingJob:
         "network": [architecture, config],
         "training": asdict(request.training),
     }
-    run = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
-    folder = storage.join(request.registry, SYSTEM, request.name, "training", run)
+    run = run_of(told)
     return SrTrainingJob(
         request=request,
         dataset=dataset,
         run=run,
-        folder=folder,
+        folder=run_folder(request.registry, SYSTEM, request.name, run),
         architecture=architecture,
         config=config,
         start_digest=start_digest,
@@ -145,11 +117,23 @@ def _network_of(
     return architecture, asdict(config)
 
 
-def published(job: SrTrainingJob) -> Version | None:
-    """The version that this very training has made before, if any."""
+def training_run(job: SrTrainingJob) -> TrainingRun:
+    """Where this training lives in the registry, and what its record will say."""
     request = job.request
-    found = versions.published_by(request.registry, SYSTEM, request.name, job.run)
-    return found[0] if found else None
+    return TrainingRun(
+        system=SYSTEM,
+        registry=request.registry,
+        name=request.name,
+        run=job.run,
+        dataset=request.dataset,
+        dataset_digest=job.dataset.digest,
+        settings=asdict(request.training),
+        parent=started_from(request.start, request.registry, _find),
+    )
+
+
+def _find(ref: str, registry_: str) -> Version | None:
+    return registry.find_version(ref, None, registry_)
 
 
 def train(job: SrTrainingJob, progress: TrainingProgress) -> None:
@@ -166,12 +150,8 @@ def train(job: SrTrainingJob, progress: TrainingProgress) -> None:
     plain = collapsed(network)
     scores = problem.validate(plain)
     card = Card(architecture=job.architecture, config=job.config, metrics=scores)
-    storage.write(_weights_uri(job), write_checkpoint(plain, card))
+    keep(training_run(job), plain, card)
     write_curve(fit_config(job))
-
-
-def _weights_uri(job: SrTrainingJob) -> str:
-    return storage.join(job.folder, "model.safetensors")
 
 
 def fit_config(job: SrTrainingJob) -> FitConfig:
@@ -218,57 +198,3 @@ def _first_network(job: SrTrainingJob) -> nn.Module:
         taken, of = take_weights_(network, data)
         log.info("%d of %d tensors taken from %s", taken, of, job.request.start)
     return expanded(network, factor=training.expansion, generator=generator)
-
-
-def _parent(request: TrainSrRequest) -> str | None:
-    """The model that was gone on from, as NAME@VERSION where it is the registry's."""
-    if request.start is None:
-        return None
-    found = registry.find_version(request.start, None, request.registry)
-    return found.ref if found is not None else storage.redact(request.start)
-
-
-def curve(job: SrTrainingJob) -> bytes:
-    """The picture of the run's loss and score, PNG."""
-    return storage.read(storage.join(job.folder, "curve.png"))
-
-
-def publish(job: SrTrainingJob) -> Version:
-    """Put the trained network into the registry; the first version becomes champion at once."""
-    request = job.request
-    data = storage.read(_weights_uri(job))
-    card = read_card(data)
-    if card is None:
-        raise RequestError(f"{_weights_uri(job)} is no checkpoint of ours")
-    record = ModelRecord(
-        system=SYSTEM,
-        name=request.name,
-        run=job.run,
-        architecture=job.architecture,
-        config=job.config,
-        dataset=request.dataset,
-        dataset_digest=job.dataset.digest,
-        metrics=card.metrics,
-        parent=_parent(request),
-        training=asdict(request.training),
-        code_version=version("pixelmill"),
-        digest=versions.weights_digest(data),
-        created_at=datetime.now(UTC).isoformat(),
-    )
-    return versions.publish_trained(request.registry, data, record)
-
-
-def summarise(
-    job: SrTrainingJob, made: Version, progress: TrainingProgress | None
-) -> TrainingSummary:
-    """The summary of a training; without progress, of one that had been published before."""
-    champion = versions.champion(job.request.registry, SYSTEM, job.request.name)
-    return TrainingSummary(
-        version=made,
-        steps=job.request.training.steps,
-        metrics=versions.read_record(made).metrics,
-        seconds=progress.seconds if progress else 0.0,
-        idle_share=progress.idle_share if progress else 0.0,
-        trained=progress is not None,
-        champion=champion.version.version if champion else 0,
-    )

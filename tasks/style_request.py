@@ -1,7 +1,6 @@
 """What a user asks of a painter's training, checked: photographs, styles, settings."""
 
 import hashlib
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -17,6 +16,7 @@ from tasks.features import FeaturesError, features_digest
 from tasks.painters import SYSTEM
 from tasks.photographs import PhotographSplit, split_photographs
 from tasks.picture_pairs import decode_colour
+from tasks.trained import run_folder, run_of
 
 _NAMED = re.compile(r"([a-z0-9_-]+)=(.+)", re.DOTALL)
 _NOT_IN_A_NAME = re.compile(r"[^a-z0-9_-]+")
@@ -93,20 +93,16 @@ def open_job(request: TrainStyleRequest) -> StyleTrainingJob:
         "training": asdict(request.training),
         "judge": judge,
     }
-    run = _digest(told)
+    run = run_of(told)
     return StyleTrainingJob(
         request=request,
         run=run,
-        folder=storage.join(request.registry, SYSTEM, request.name, "training", run),
+        folder=run_folder(request.registry, SYSTEM, request.name, run),
         config=config,
         styles=styles,
         dataset_digest=split.digest,
         judge=judge,
     )
-
-
-def _digest(told: object) -> str:
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _judge(request: TrainStyleRequest, split: PhotographSplit, styles: Sequence[StyleImage]) -> str:
@@ -115,7 +111,7 @@ def _judge(request: TrainStyleRequest, split: PhotographSplit, styles: Sequence[
         features = features_digest(request.features, kind=training.loss.network)
     except FeaturesError as error:
         raise RequestError(str(error)) from error
-    return _digest(
+    return run_of(
         {
             "held out": split.held_out_digest,
             "styles": [(style.name, style.digest) for style in styles],

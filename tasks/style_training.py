@@ -2,16 +2,14 @@
 
 import tempfile
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.cards import Card, read_card
-from models.checkpoints import load_network, write_checkpoint
+from models.cards import Card
+from models.checkpoints import load_network
 from models.images import decode, encode
 from models.photographs import middle, reduced
 from models.pixels import Pixels
@@ -19,42 +17,14 @@ from models.style_adding import restyled, train_rows_only_
 from models.style_feedforward import Painter, painter_init_
 from models.style_training import StyleProblem, loss_of, style_targets
 from models.training import Batch, Loss
-from tasks import painters, storage, versions
+from tasks import painters, storage
 from tasks.failures import RequestError, persistently
 from tasks.features import FeaturesError, load_features
 from tasks.painters import ARCHITECTURE, SYSTEM
 from tasks.photographs import read_photographs, split_photographs, stage_photographs
 from tasks.style_request import StyleTrainingJob, read_image, style_pixels
+from tasks.trained import TrainingRun, keep, started_from
 from tasks.training import FitConfig, TrainingProgress, fit, write_curve
-from tasks.versions import ModelRecord, Version
-
-
-@dataclass(frozen=True, kw_only=True)
-class StyleTrainingSummary:
-    """What a training came to."""
-
-    version: Version
-    styles: tuple[str, ...]
-    steps: int
-    metrics: dict[str, float]
-    seconds: float
-    idle_share: float
-    trained: bool
-    """False if this very training had been published before."""
-    champion: int
-
-    def closing_line(self) -> str:
-        """What was done, and where it is, in one line."""
-        told = self.metrics
-        what = f"{self.version.ref}: {self.steps} steps, {len(self.styles)} styles"
-        score = (
-            f"objective {told['validation_total']:.3f} on held-out photographs (content"
-            f" {told['validation_content']:.3f}, style {told['validation_style']:.3f})"
-        )
-        own = self.champion == self.version.version
-        rank = "the champion" if own else f"version {self.champion} stays champion"
-        done = f"{self.seconds:.0f} s" if self.trained else "trained before, nothing to do"
-        return f"{what}, {score}, {rank}; {done}: {self.version.folder}"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -85,11 +55,23 @@ class Illustrated:
         return scores
 
 
-def published(job: StyleTrainingJob) -> Version | None:
-    """The version that this very training has made before, if any."""
+def training_run(job: StyleTrainingJob) -> TrainingRun:
+    """Where this training lives in the registry, and what its record will say."""
     request = job.request
-    found = versions.published_by(request.registry, SYSTEM, request.name, job.run)
-    return found[0] if found else None
+    return TrainingRun(
+        system=SYSTEM,
+        registry=request.registry,
+        name=request.name,
+        run=job.run,
+        dataset=request.dataset,
+        dataset_digest=job.dataset_digest,
+        settings={
+            **asdict(request.training),
+            "styles": {style.name: style.digest for style in job.styles},
+            "judge": job.judge,
+        },
+        parent=started_from(request.start, request.registry, painters.find_painter),
+    )
 
 
 def train(job: StyleTrainingJob, progress: TrainingProgress) -> None:
@@ -107,8 +89,7 @@ def train(job: StyleTrainingJob, progress: TrainingProgress) -> None:
             return
         scores = problem.validate(network)
     card = Card(architecture=ARCHITECTURE, config=asdict(job.config), metrics=scores)
-    data = write_checkpoint(network, card)
-    persistently(lambda: storage.write(_weights_uri(job), data))
+    keep(training_run(job), network, card)
     write_curve(fit_config(job))
 
 
@@ -177,66 +158,6 @@ def _first_network(job: StyleTrainingJob) -> Painter:
     return network
 
 
-def publish(job: StyleTrainingJob) -> Version:
-    """Put the trained network into the registry; the first version becomes champion at once."""
-    request = job.request
-    data = persistently(lambda: storage.read(_weights_uri(job)))
-    card = read_card(data)
-    if card is None:
-        raise RequestError(f"{_weights_uri(job)} is no checkpoint of ours")
-    record = ModelRecord(
-        system=SYSTEM,
-        name=request.name,
-        run=job.run,
-        architecture=ARCHITECTURE,
-        config=asdict(job.config),
-        dataset=request.dataset,
-        dataset_digest=job.dataset_digest,
-        metrics=card.metrics,
-        parent=_parent(job),
-        training={
-            **asdict(request.training),
-            "styles": {style.name: style.digest for style in job.styles},
-            "judge": job.judge,
-        },
-        code_version=version("pixelmill"),
-        digest=versions.weights_digest(data),
-        created_at=datetime.now(UTC).isoformat(),
-    )
-    return versions.publish_trained(request.registry, data, record)
-
-
-def _parent(job: StyleTrainingJob) -> str | None:
-    """The painter that was gone on from, as NAME@VERSION where it is the registry's."""
-    request = job.request
-    if request.start is None:
-        return None
-    found = painters.find_painter(request.start, request.registry)
-    return found.ref if found is not None else storage.redact(request.start)
-
-
-def summarise(
-    job: StyleTrainingJob, made: Version, progress: TrainingProgress | None
-) -> StyleTrainingSummary:
-    """The summary of a training; without progress, of one that had been published before."""
-    champion = versions.champion(job.request.registry, SYSTEM, job.request.name)
-    return StyleTrainingSummary(
-        version=made,
-        styles=job.config.styles,
-        steps=job.request.training.steps,
-        metrics=versions.read_record(made).metrics,
-        seconds=progress.seconds if progress else 0.0,
-        idle_share=progress.idle_share if progress else 0.0,
-        trained=progress is not None,
-        champion=champion.version.version if champion else 0,
-    )
-
-
-def curve(job: StyleTrainingJob) -> bytes:
-    """The picture of the run's loss and score, PNG."""
-    return persistently(lambda: storage.read(storage.join(job.folder, "curve.png")))
-
-
 def last_pictures(job: StyleTrainingJob) -> bytes:
     """The held-out photographs as the finished network paints them, JPEG: a tenth of the PNG."""
     uri = _pictures_uri(job, job.request.training.steps)
@@ -245,7 +166,3 @@ def last_pictures(job: StyleTrainingJob) -> bytes:
 
 def _pictures_uri(job: StyleTrainingJob, step: int) -> str:
     return storage.join(job.folder, f"pictures/step-{step:06d}.png")
-
-
-def _weights_uri(job: StyleTrainingJob) -> str:
-    return storage.join(job.folder, "model.safetensors")

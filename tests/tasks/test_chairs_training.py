@@ -11,7 +11,7 @@ from models.chair_networks import ChairGenerator
 from models.chair_training import ChairTraining
 from models.checkpoints import load_network
 from models.training import Batch
-from tasks import chair_models, chairs_training, storage, versions
+from tasks import chair_models, chairs_training, storage, trained, versions
 from tasks.chairs_reading import open_chairs_dataset
 from tasks.chairs_training import ChairsTrainingJob, TrainChairsRequest, open_job, pictures
 from tasks.failures import RequestError
@@ -45,7 +45,7 @@ def job_of(dataset: str, registry: str, **changes: Any) -> ChairsTrainingJob:
     return open_job(TrainChairsRequest(dataset=dataset, registry=registry, **request))
 
 
-def trained(job: ChairsTrainingJob) -> bytes:
+def bytes_trained(job: ChairsTrainingJob) -> bytes:
     chairs_training.train(job, TrainingProgress())
     return storage.read(storage.join(job.folder, "model.safetensors"))
 
@@ -53,14 +53,14 @@ def trained(job: ChairsTrainingJob) -> bytes:
 @pytest.fixture(scope="module")
 def whole(dataset: str, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """The weights of a training that nobody interrupted."""
-    return trained(job_of(dataset, str(tmp_path_factory.mktemp("whole"))))
+    return bytes_trained(job_of(dataset, str(tmp_path_factory.mktemp("whole"))))
 
 
 def test_a_training_ends_in_a_version_and_is_not_done_twice(dataset: str, store: str) -> None:
     job = job_of(dataset, store)
-    assert chairs_training.published(job) is None
-    trained(job)
-    made = chairs_training.publish(job)
+    assert trained.published(chairs_training.training_run(job)) is None
+    bytes_trained(job)
+    made = trained.publish(chairs_training.training_run(job))
     record = versions.read_record(made)
     assert (made.ref, record.dataset_digest) == ("tiny@1", open_chairs_dataset(dataset).digest)
     assert (record.config["classes"], record.config["widths"]) == (3, [4])
@@ -70,8 +70,8 @@ def test_a_training_ends_in_a_version_and_is_not_done_twice(dataset: str, store:
     current = versions.champion(store, "chairs", "tiny")
     assert current is not None
     assert current.version == made
-    assert chairs_training.published(job_of(dataset, store)) == made
-    line = chairs_training.summarise(job, made, None).closing_line()
+    assert trained.published(chairs_training.training_run(job_of(dataset, store))) == made
+    line = trained.summarise(chairs_training.training_run(job), made, None).closing_line()
     assert line.startswith("tiny@1: 6 steps, 3 chairs, on held-out views mask IoU ")
     told = {r.step for r in read_metrics(job.folder, until=6) if r.metric == "validation_mask_iou"}
     assert told == {3, 6}
@@ -94,7 +94,7 @@ def test_a_stopped_training_goes_on_and_ends_with_the_same_weights(
         with pytest.raises(StoppedError, match="stopped after step"):
             chairs_training.train(job, progress)
     assert 0 < progress.step < 6
-    assert trained(job_of(dataset, str(tmp_path))) == whole
+    assert bytes_trained(job_of(dataset, str(tmp_path))) == whole
 
 
 def test_other_settings_are_another_run(dataset: str, tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_a_training_goes_on_from_a_generator_of_the_same_sizes(
 ) -> None:
     start = checkpoint_at(str(tmp_path), seed=5)
     still = replace(TRAINING, steps=1, learning_rate=1e-9, warmup=1)
-    data = trained(job_of(dataset, str(tmp_path / "r"), start=start, training=still))
+    data = bytes_trained(job_of(dataset, str(tmp_path / "r"), start=start, training=still))
     before, after = (
         load_network(d, architecture="chair_generator", name="x")
         for d in (storage.read(start), data)

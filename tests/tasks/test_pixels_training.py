@@ -17,7 +17,7 @@ from models.pixel_likelihood import mean_nats
 from models.pixel_training import PixelTraining
 from models.pixelcnn import GatedPixelCnn, GatedPixelCnnConfig, pixelcnn_init_
 from models.training import Batch
-from tasks import pixels_training, storage, tables, versions
+from tasks import pixels_training, storage, tables, trained, versions
 from tasks.failures import RequestError
 from tasks.pixel_models import load_pixel_model
 from tasks.pixels_dataset_reading import open_pixels_dataset, read_pixels
@@ -57,7 +57,7 @@ def job_of(dataset: str, registry: str, **changes: Any) -> PixelsTrainingJob:
     return open_job(TrainPixelsRequest(dataset=dataset, registry=registry, **request))
 
 
-def trained(job: PixelsTrainingJob) -> bytes:
+def bytes_trained(job: PixelsTrainingJob) -> bytes:
     pixels_training.train(job, TrainingProgress())
     return storage.read(storage.join(job.folder, "model.safetensors"))
 
@@ -77,9 +77,9 @@ def tiny_at(folder: str) -> str:
 
 def test_a_training_ends_in_a_version_and_is_not_done_twice(dataset: str, store: str) -> None:
     job = job_of(dataset, store)
-    assert pixels_training.published(job) is None
-    trained(job)
-    made = pixels_training.publish(job)
+    assert trained.published(pixels_training.training_run(job)) is None
+    bytes_trained(job)
+    made = trained.publish(pixels_training.training_run(job))
     record = versions.read_record(made)
     assert (made.ref, record.dataset_digest) == ("tiny@1", open_pixels_dataset(dataset).digest)
     shape = (record.config["channels"], record.config["levels"], record.config["classes"])
@@ -93,8 +93,8 @@ def test_a_training_ends_in_a_version_and_is_not_done_twice(dataset: str, store:
     current = versions.champion(store, "pixels", "tiny")
     assert current is not None
     assert current.version == made
-    assert pixels_training.published(job_of(dataset, store)) == made
-    line = pixels_training.summarise(job, made, None).closing_line()
+    assert trained.published(pixels_training.training_run(job_of(dataset, store))) == made
+    line = trained.summarise(pixels_training.training_run(job), made, None).closing_line()
     assert line.startswith(f"tiny@1: 6 steps, {nats:.2f} nats a picture, ")
     told = {r.step for r in read_metrics(job.folder, until=6) if r.metric == "validation_nats"}
     assert told == {3, 6}
@@ -106,7 +106,7 @@ def test_a_training_ends_in_a_version_and_is_not_done_twice(dataset: str, store:
 def test_a_stopped_training_goes_on_and_ends_with_the_same_weights(
     dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = trained(job_of(dataset, str(tmp_path / "whole")))
+    whole = bytes_trained(job_of(dataset, str(tmp_path / "whole")))
     job, progress = job_of(dataset, str(tmp_path)), TrainingProgress()
     real = pixels_training.PixelProblem.batch
 
@@ -120,7 +120,7 @@ def test_a_stopped_training_goes_on_and_ends_with_the_same_weights(
         with pytest.raises(StoppedError, match="stopped after step"):
             pixels_training.train(job, progress)
     assert 0 < progress.step < 6
-    assert trained(job_of(dataset, str(tmp_path))) == whole
+    assert bytes_trained(job_of(dataset, str(tmp_path))) == whole
 
 
 def test_other_settings_are_another_run(dataset: str, tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_other_settings_are_another_run(dataset: str, tmp_path: Path) -> None:
 def test_a_training_goes_on_from_a_model_of_such_pictures(dataset: str, tmp_path: Path) -> None:
     start, registry = tiny_at(str(tmp_path)), str(tmp_path / "r")
     still = replace(TRAINING, network=None, conditional=True, steps=1, learning_rate=1e-9, warmup=1)
-    data = trained(job_of(dataset, registry, start=start, training=still))
+    data = bytes_trained(job_of(dataset, registry, start=start, training=still))
     before, after = (
         load_network(d, architecture="gated_pixelcnn", name="x")
         for d in (storage.read(start), data)
@@ -154,7 +154,7 @@ def test_a_training_goes_on_from_a_model_of_such_pictures(dataset: str, tmp_path
 def test_a_crop_is_what_the_network_is_shown(dataset: str, tmp_path: Path) -> None:
     job = job_of(dataset, str(tmp_path), training=replace(TRAINING, crop=4, steps=1))
     assert (job.height, job.width) == (4, 4)
-    trained(job)
+    bytes_trained(job)
     nats = [r.value for r in read_metrics(job.folder, until=1) if r.metric == "validation_nats"]
     assert nats
     assert max(nats) < 16  # of 4 x 4 pixels: the uniform model has 11 of these, of 8 x 8 it has 44

@@ -13,7 +13,7 @@ import pytest
 from models.images import Picture, encode
 from models.losses import SrLossConfig
 from models.sr_training import SrTraining
-from tasks import sr_dataset, sr_training, storage, versions
+from tasks import sr_dataset, sr_training, storage, trained, versions
 from tasks.failures import RequestError
 from tasks.launching import train_in_processes
 from tasks.runs import RunProgress
@@ -83,17 +83,17 @@ def whole(dataset: str, tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 def test_a_training_ends_in_a_version_and_is_not_done_twice(dataset: str, store: str) -> None:
     job = _job(dataset, store)
-    assert sr_training.published(job) is None
+    assert trained.published(sr_training.training_run(job)) is None
     _trained(job)
-    made = sr_training.publish(job)
+    made = trained.publish(sr_training.training_run(job))
     record = versions.read_record(made)
     assert (made.ref, record.dataset_digest) == ("tiny@1", job.dataset.digest)
     assert record.metrics["validation_psnr_y"] > 0
     current = versions.champion(store, "sr", "tiny")
     assert current is not None
     assert current.version == made
-    assert sr_training.published(_job(dataset, store)) == made
-    assert sr_training.publish(job) == made
+    assert trained.published(sr_training.training_run(_job(dataset, store))) == made
+    assert trained.publish(sr_training.training_run(job)) == made
 
 
 def test_another_seed_dataset_or_start_is_another_run(dataset: str, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from models.style_loss import StyleLossConfig
 from models.style_painting import paint
 from models.style_training import StyleTraining
 from models.training import Batch
-from tasks import painters, storage, style_training, versions
+from tasks import painters, storage, style_training, trained, versions
 from tasks.champions import change_champion
 from tasks.failures import RequestError
 from tasks.photographs import split_photographs, stage_photographs
@@ -84,9 +84,9 @@ def test_a_training_ends_in_a_version_with_pictures_and_is_not_done_twice(
     material: Material, store: str
 ) -> None:
     job = _job(material, store)
-    assert style_training.published(job) is None
+    assert trained.published(style_training.training_run(job)) is None
     _trained(job)
-    made = style_training.publish(job)
+    made = trained.publish(style_training.training_run(job))
     record = versions.read_record(made)
     assert (made.ref, record.dataset_digest) == ("tiny@1", job.dataset_digest)
     assert record.config == {"styles": ["stripes", "checks"], "width": 4, "blocks": 1}
@@ -94,8 +94,8 @@ def test_a_training_ends_in_a_version_with_pictures_and_is_not_done_twice(
     current = versions.champion(store, "style", "tiny")
     assert current is not None
     assert current.version == made
-    assert style_training.published(_job(material, store)) == made
-    line = style_training.summarise(job, made, None).closing_line()
+    assert trained.published(style_training.training_run(_job(material, store))) == made
+    line = trained.summarise(style_training.training_run(job), made, None).closing_line()
     assert line.startswith("tiny@1: 6 steps, 2 styles, objective ")
     for step in (3, 6):
         sheet = decode(storage.read(storage.join(job.folder, f"pictures/step-{step:06d}.png")))
@@ -179,7 +179,7 @@ def test_a_style_is_added_and_the_old_ones_paint_the_same_bytes(
     job = _job(material, registry, start=start, styles=(new,), training=training)
     assert job.config.styles == ("stripes", "checks", "dark")
     _trained(job)
-    style_training.publish(job)
+    trained.publish(style_training.training_run(job))
     old, made = painters.load_painter(start, "").network, painters.load_painter("tiny", registry)
     pixels = smooth_noise(5, 48, 48)
     for name in ("stripes", "checks"):
@@ -308,7 +308,9 @@ def test_the_newest_is_promoted_only_if_its_objective_is_lower(
         training = replace(TRAINING, **changes)  # type: ignore[arg-type]
         job = _job(material, registry, training=training)
         _trained(job)
-        return versions.read_record(style_training.publish(job)).metrics["validation_total"]
+        return versions.read_record(trained.publish(style_training.training_run(job))).metrics[
+            "validation_total"
+        ]
 
     better, worse = publish(steps=20, learning_rate=0.01), publish(steps=1)
     assert better < worse
