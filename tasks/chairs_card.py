@@ -1,16 +1,13 @@
 """How a dataset of chairs describes itself: dataset.json, a card for people, a closing line."""
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from tasks.chairs_tables import SPLITS
+from tasks.dataset_parts import DATA, FAILURES, dataset_digest, rows_by_split
 
 SYSTEM = "chairs"
-DESCRIPTION, FAILURES, DATA = "dataset.json", "failures.parquet", "data"
 
 _CARD = """---
 task_categories:
@@ -91,16 +88,14 @@ def describe(
     content: ChairsContent, parts: Sequence[dict[str, Any]], *, failed: int
 ) -> dict[str, Any]:
     """What dataset.json says; parts: path, split, rows and sha256 of each, by path."""
-    counts = {split: sum(p["rows"] for p in parts if p["split"] == split) for split in SPLITS}
-    lines = [content.config_digest, *(f"{p['path']} {p['sha256']}" for p in parts)]
     return {
         "system": SYSTEM,
         "request": content.request,
         "config_digest": content.config_digest,
-        "digest": hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16],
+        "digest": dataset_digest(content.config_digest, parts),
         "size": content.size,
         "chairs": len(content.names),
-        "counts": counts,
+        "counts": rows_by_split(parts),
         "failed": failed,
         "azimuths": list(content.azimuths),
         "elevations": list(content.elevations),
@@ -126,8 +121,3 @@ def dataset_card(content: ChairsContent, told: dict[str, Any]) -> str:
         failed=failed,
         digest=told["digest"],
     )
-
-
-def to_json(told: dict[str, Any]) -> bytes:
-    """The bytes of a JSON file."""
-    return (json.dumps(told, indent=2) + "\n").encode()

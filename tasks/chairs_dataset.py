@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tasks import chairs_parts, chairs_request, storage
+from tasks import chairs_parts, chairs_request, dataset_parts, storage
 from tasks.chairs_card import ChairsContent, ChairsSummary
 from tasks.chairs_parts import png, splits_of
 from tasks.chairs_reading import ChairsDataset, ChairView, open_chairs_dataset, read_chairs
-from tasks.chairs_tables import ChairRow
+from tasks.chairs_tables import CHAIRS, ChairRow
 from tasks.failures import RequestError
 from tasks.prefetch import prefetched
 from tasks.runs import RunProgress, new_run_id
@@ -129,7 +129,7 @@ def open_job(request: ChairsRequest) -> ChairsJob:
     request = check_request(request)
     digest = chairs_request.config_digest(_shaping(request))
     run = chairs_request.run_row(new_run_id(), "dataset-chairs", request, digest, source="")
-    records = chairs_parts.finished_shards(request.destination)
+    records = dataset_parts.finished_shards(request.destination)
     done = frozenset(n for n, record in records.items() if record.fingerprint == digest)
     return ChairsJob(request=request, run=run, done=done)
 
@@ -180,8 +180,8 @@ def run_shard(job: ChairsJob, shard: ChairsShard, progress: RunProgress) -> None
         if progress.stop.is_set():
             progress.ok -= len(rows)  # this shard is not committed: the next run's
             return
-    chairs_parts.write_shard(
-        job.request.destination, shard.number, job.run.config_digest, rows, failures=()
+    dataset_parts.write_shard(
+        job.request.destination, shard.number, job.run.config_digest, rows, (), CHAIRS
     )
 
 

@@ -13,7 +13,7 @@ from tasks.bulk_job import check_range
 from tasks.chair_models import LoadedGenerator, check_generator, load_generator
 from tasks.chairs_reading import ChairsDataset, ChairView, open_chairs_dataset, read_chairs
 from tasks.chairs_result_tables import CHAIR_SCORES, ChairScoreRow
-from tasks.chairs_tables import SPLITS
+from tasks.dataset_parts import SPLITS
 from tasks.failures import RequestError, persistently
 from tasks.runs import new_run_id
 from tasks.tables import MetricRow

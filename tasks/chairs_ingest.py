@@ -13,9 +13,9 @@ from models.image_files import ImageError
 from models.image_modes import reduce_to_8_bits
 from models.images import decode
 from models.white_background import cut_out
-from tasks import chairs_parts, chairs_request, collection, storage, tables
+from tasks import chairs_parts, chairs_request, collection, dataset_parts, storage, tables
 from tasks.chairs_card import ChairsContent, ChairsSummary
-from tasks.chairs_parts import ShardRecord, png, splits_of
+from tasks.chairs_parts import png, splits_of
 from tasks.chairs_renderings import (
     Findings,
     SourceView,
@@ -25,7 +25,8 @@ from tasks.chairs_renderings import (
     failed,
     in_order,
 )
-from tasks.chairs_tables import ChairFailure, ChairRow
+from tasks.chairs_tables import CHAIRS, ChairFailure, ChairRow
+from tasks.dataset_parts import ShardRecord
 from tasks.failures import RequestError, RunAbortedError, error_kind, explain, persistently
 from tasks.output_names import suffix_of
 from tasks.prefetch import prefetched
@@ -80,7 +81,7 @@ class IngestJob:
         self.azimuths = tuple(sorted({view.azimuth for view in views}))
         self.elevations = tuple(sorted({view.elevation for view in views}))
         self.shards = _shards(views, len(self.names), request.shard_size, run.config_digest)
-        self.done = chairs_parts.finished_shards(request.destination)
+        self.done = dataset_parts.finished_shards(request.destination)
 
     def is_done(self, shard: IngestShard) -> bool:
         """Whether the dataset has it, made of the same files, none of which failed."""
@@ -242,8 +243,8 @@ def run_shard(job: IngestJob, shard: IngestShard, progress: RunProgress) -> None
             failures.append(outcome)
         else:
             rows.append(outcome)
-    chairs_parts.write_shard(
-        job.request.destination, shard.number, shard.fingerprint, rows, failures
+    dataset_parts.write_shard(
+        job.request.destination, shard.number, shard.fingerprint, rows, failures, CHAIRS
     )
     progress.ok += len(rows)
     progress.failed += len(failures)

@@ -11,8 +11,8 @@ from PIL import Image
 
 from models.rendering import Pixels
 from tasks import storage, tables
-from tasks.chairs_card import DESCRIPTION, SYSTEM
-from tasks.chairs_tables import SPLITS
+from tasks.chairs_card import SYSTEM
+from tasks.dataset_parts import DESCRIPTION, SPLITS
 from tasks.failures import persistently
 from tasks.sr_pairs import DatasetError
 

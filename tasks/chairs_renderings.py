@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tasks import collection, storage, tables
-from tasks.chairs_tables import ChairFailure, Split
+from tasks.chairs_tables import ChairFailure
+from tasks.dataset_parts import Split
 from tasks.failures import RequestError, persistently
 from tasks.output_names import suffix_of
 from tasks.storage import Entry

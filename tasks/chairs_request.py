@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tasks import storage, tables
-from tasks.chairs_card import DESCRIPTION, to_json
+from tasks.dataset_parts import DESCRIPTION, to_json, write
 from tasks.failures import RequestError, persistently
 from tasks.runs import software_versions
 from tasks.tables import RunRow
@@ -92,12 +92,6 @@ def run_row(run: str, job: str, request: Any, digest: str, *, source: str) -> Ru
         started_at=datetime.now(UTC),
         versions=software_versions(),
     )
-
-
-def write(destination: str, name: str, data: bytes) -> None:
-    """Write one file of a dataset."""
-    where = storage.join(destination, name)
-    persistently(lambda: storage.write(where, data))
 
 
 def _read(destination: str, name: str) -> bytes | None:

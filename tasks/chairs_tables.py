@@ -5,10 +5,8 @@ from typing import Literal
 
 import pyarrow as pa
 
+from tasks.dataset_parts import Split
 from tasks.tables import hugging_face_schema
-
-Split = Literal["train", "validation", "test"]
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 _PICTURE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 

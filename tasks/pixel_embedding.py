@@ -2,22 +2,20 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
-from models.pixel_exchange import near_levels
 from tasks import collection, storage, tables
 from tasks.bulk_job import check_common, check_range, count_only
 from tasks.collection import OutputFormat, Shard
 from tasks.failures import RequestError, persistently
 from tasks.pixel_models import PixelFacts, check_pixel_model
-from tasks.pixel_reading import PixelPicture, is_dataset, read_shard
+from tasks.pixel_reading import PixelPicture, is_dataset
 from tasks.pixel_shards import (
     Batches,
     check_label,
-    format_of,
     labels_of,
     load_checked,
     manifest_row,
+    near_pictures,
     open_pixel_run,
     plan_pictures,
     stacked,
@@ -131,16 +129,9 @@ def run_shard(job: FeaturesJob, shard: Shard, progress: RunProgress) -> list[Man
         RunAbortedError: the store cannot be reached, or the model was replaced.
         StorageError: the destination cannot be written.
     """
-    request, facts = job.request, job.facts
     embedding = _Embedding(job, shard)
     return work_through(
-        read_shard(
-            shard,
-            partial(near_levels, wanted=format_of(facts), size=request.size),
-            dataset=is_dataset(request.source),
-            label=request.label,
-            classes=facts.classes,
-        ),
+        near_pictures(shard, job.request, job.facts),
         progress,
         batches=Batches(),
         row=lambda picture: manifest_row(picture.source, job.provenance, shard.number),

@@ -10,22 +10,22 @@ import torch
 from models.images import ImageError, Picture, encode
 from models.picture_grid import GridRow, picture_grid
 from models.pixel_completion import Completions, complete
-from models.pixel_exchange import Mask, as_rgb, near_levels, with_gap
+from models.pixel_exchange import Mask, as_rgb, with_gap
 from models.pixel_pictures import Bytes, shown
 from models.pixels import Pixels
 from tasks import storage, tables
 from tasks.collection import Shard
 from tasks.failures import persistently
 from tasks.pixel_completing import CompleteJob, read_mask
-from tasks.pixel_reading import PixelPicture, is_dataset, read_shard
+from tasks.pixel_reading import PixelPicture
 from tasks.pixel_results import current_manifest
 from tasks.pixel_sampling import chosen_sampler
 from tasks.pixel_shards import (
     Batches,
-    format_of,
     labels_of,
     load_checked,
     manifest_row,
+    near_pictures,
     stacked,
     values_of,
     work_through,
@@ -44,16 +44,9 @@ def run_shard(job: CompleteJob, shard: Shard, progress: RunProgress) -> list[Com
         RunAbortedError: the store cannot be reached, or the model was replaced.
         StorageError: the destination cannot be written.
     """
-    request, facts = job.request, job.facts
     filling = _Filling(job, shard)
     return work_through(
-        read_shard(
-            shard,
-            partial(near_levels, wanted=format_of(facts), size=request.size),
-            dataset=is_dataset(request.source),
-            label=request.label,
-            classes=facts.classes,
-        ),
+        near_pictures(shard, job.request, job.facts),
         progress,
         batches=Batches(pictures=1),
         row=filling.row,

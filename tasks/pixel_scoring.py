@@ -3,23 +3,21 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
-from models.pixel_exchange import near_levels
 from tasks import collection, storage, tables
 from tasks.bulk_job import check_common, check_range
 from tasks.collection import OutputFormat, Shard
 from tasks.failures import persistently
 from tasks.pixel_models import PixelFacts, check_pixel_model
-from tasks.pixel_reading import PixelPicture, is_dataset, read_shard
+from tasks.pixel_reading import PixelPicture
 from tasks.pixel_results import current_rows
 from tasks.pixel_shards import (
     Batches,
     check_label,
-    format_of,
     labels_of,
     load_checked,
     manifest_row,
+    near_pictures,
     open_pixel_run,
     plan_pictures,
     stacked,
@@ -139,16 +137,9 @@ def run_shard(job: NllJob, shard: Shard, progress: RunProgress) -> list[Manifest
         RunAbortedError: the store cannot be reached, or the model was replaced.
         StorageError: the output cannot be written.
     """
-    request, facts = job.request, job.facts
     scoring = _Scoring(job, shard)
     return work_through(
-        read_shard(
-            shard,
-            partial(near_levels, wanted=format_of(facts), size=request.size),
-            dataset=is_dataset(request.source),
-            label=request.label,
-            classes=facts.classes,
-        ),
+        near_pictures(shard, job.request, job.facts),
         progress,
         batches=Batches(),
         row=lambda picture: manifest_row(picture.source, job.provenance, shard.number),

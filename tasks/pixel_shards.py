@@ -5,18 +5,19 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import pyarrow as pa
 
 from models.images import ImageError
-from models.pixel_exchange import PixelFormat
+from models.pixel_exchange import PixelFormat, near_levels
 from tasks import collection, storage, tables
 from tasks.bulk_job import BulkRequest, Maker, digest_of, open_run
 from tasks.collection import PlanConfig, Shard, Source
 from tasks.failures import RequestError, RunAbortedError, error_kind, explain, persistently
 from tasks.pixel_models import LoadedPixelModel, PixelFacts, load_pixel_model
-from tasks.pixel_reading import PixelPicture, list_pictures
+from tasks.pixel_reading import PixelPicture, is_dataset, list_pictures, read_shard
 from tasks.runs import RunProgress
 from tasks.tables import ManifestRow, RunRow
 from tasks.transform import Provenance
@@ -41,6 +42,17 @@ class PixelRequest(BulkRequest, Protocol):
     def registry(self) -> str | None: ...
     @property
     def split(self) -> str | None: ...
+    @property
+    def label(self) -> int | None: ...
+
+
+class SizedRequest(Protocol):
+    """Of pictures that are reduced, for a model that may be told a class."""
+
+    @property
+    def source(self) -> str: ...
+    @property
+    def size(self) -> int | None: ...
     @property
     def label(self) -> int | None: ...
 
@@ -105,6 +117,17 @@ def plan_pictures(
         config_digest=provenance.config_digest,
         config=config,
         counts=progress.counts,
+    )
+
+
+def near_pictures(shard: Shard, request: SizedRequest, facts: PixelFacts) -> Iterator[PixelPicture]:
+    """The pictures of a shard, brought as near to what the model takes as they can be."""
+    return read_shard(
+        shard,
+        partial(near_levels, wanted=format_of(facts), size=request.size),
+        dataset=is_dataset(request.source),
+        label=request.label,
+        classes=facts.classes,
     )
 
 

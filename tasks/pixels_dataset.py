@@ -7,10 +7,11 @@ from typing import Any
 from models.image_files import ImageError
 from models.pixel_pictures import TooSmallError, content_digest, cut_pictures
 from tasks import chairs_request, pixels_parts, storage
-from tasks.chairs_parts import ShardRecord, finished_shards, png
+from tasks.chairs_parts import png
+from tasks.dataset_parts import ShardRecord, Split, finished_shards, write_shard
 from tasks.failures import RunAbortedError, error_kind, explain
 from tasks.pixels_card import PixelsContent, PixelsSummary
-from tasks.pixels_dataset_tables import PixelRow, Split, pixels_schema
+from tasks.pixels_dataset_tables import PixelRow, pixels_schema
 from tasks.pixels_request import PixelsRequest, check_request, cut_of, shaping_of
 from tasks.pixels_sources import (
     Findings,
@@ -103,14 +104,8 @@ def run_shard(job: PixelsJob, shard: PixelsShard, progress: RunProgress) -> None
         else:
             rows += outcome
             taken += 1
-    record = ShardRecord(
-        number=shard.number,
-        fingerprint=shard.fingerprint,
-        parts=[],
-        failures=[asdict(failure) for failure in failures],
-    )
     schema = pixels_schema(job.found.names)
-    pixels_parts.write_shard(job.request.destination, record, rows, schema)
+    write_shard(job.request.destination, shard.number, shard.fingerprint, rows, failures, schema)
     progress.ok += taken
     progress.failed += len(failures)
     for failure in failures:

@@ -12,9 +12,9 @@ from PIL import Image
 
 from models.pixel_pictures import Bytes, levels_of, spread
 from tasks import storage, tables
+from tasks.dataset_parts import DESCRIPTION, SPLITS
 from tasks.failures import persistently
-from tasks.pixels_card import DESCRIPTION, SYSTEM
-from tasks.pixels_dataset_tables import SPLITS
+from tasks.pixels_card import SYSTEM
 from tasks.sr_pairs import DatasetError
 
 _COLUMNS = ["image", "label", "source"]

@@ -8,10 +8,8 @@ from typing import Literal
 
 import pyarrow as pa
 
+from tasks.dataset_parts import Split
 from tasks.tables import PICTURE, UTC_TIME, hugging_face_schema
-
-Split = Literal["train", "validation", "test"]
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 _PIXEL_COLUMNS: dict[str, pa.DataType] = {
     "image": PICTURE,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tasks import storage, tables, versions
 from tasks.bulk_job import check_range
+from tasks.dataset_parts import SPLITS
 from tasks.failures import RequestError, persistently
 from tasks.pixel_models import (
     LoadedPixelModel,
@@ -22,7 +23,7 @@ from tasks.pixels_dataset_reading import (
     open_pixels_dataset,
     read_pixels,
 )
-from tasks.pixels_dataset_tables import PIXEL_SCORES, SPLITS, PixelScore
+from tasks.pixels_dataset_tables import PIXEL_SCORES, PixelScore
 from tasks.runs import new_run_id
 from tasks.tables import MetricRow
 

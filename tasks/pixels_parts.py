@@ -1,58 +1,20 @@
-"""How a dataset for pixel models is kept: as one of chairs is, see `tasks.chairs_parts`.
+"""The closing files of a dataset for pixel models, which is kept as `tasks.dataset_parts` says."""
 
-DESTINATION/request.json                      what shapes the dataset; written first
-DESTINATION/data/<split>/shard-00012.parquet  the rows of a shard
-DESTINATION/shards/shard-00012.json           its record, the shard's commit
-DESTINATION/failures.parquet                  sources that could not be taken in
-DESTINATION/dataset.json                      the commit of the whole
-"""
-
-import hashlib
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
 
-import pyarrow as pa
-
-from tasks import storage, tables
-from tasks.chairs_parts import SHARDS, ShardRecord, finished_shards
-from tasks.chairs_request import write
-from tasks.pixels_card import (
-    DATA,
+from tasks import tables
+from tasks.dataset_parts import (
     DESCRIPTION,
     FAILURES,
-    PixelsContent,
-    PixelsSummary,
-    dataset_card,
-    describe,
+    all_shards,
+    delete_left_over,
+    parts_of,
     to_json,
+    write,
 )
-from tasks.pixels_dataset_tables import SPLITS, PixelRow
+from tasks.pixels_card import PixelsContent, PixelsSummary, dataset_card, describe
 from tasks.runs import RunProgress
 from tasks.tables import SrFailure
-
-
-def write_shard(
-    destination: str,
-    record: ShardRecord,
-    rows: Sequence[PixelRow],
-    schema: pa.Schema,
-) -> None:
-    """Write a shard's rows, a part a split, and then its record, which commits it.
-
-    Args:
-        record: without its parts.
-    """
-    name = f"shard-{record.number:05d}"
-    for split in SPLITS:
-        own = [row for row in rows if row.split == split]
-        if own:
-            path, data = f"{DATA}/{split}/{name}.parquet", tables.to_parquet(own, schema)
-            write(destination, path, data)
-            sha256 = hashlib.sha256(data).hexdigest()
-            record.parts.append({"path": path, "split": split, "rows": len(own), "sha256": sha256})
-    write(destination, f"{SHARDS}/{name}.json", to_json(asdict(record)))
 
 
 def close(
@@ -63,19 +25,13 @@ def close(
     Raises:
         ValueError: one of the shards is not finished.
     """
-    records = finished_shards(destination)
-    missing = [n for n in range(shards) if n not in records]
-    if missing:
-        raise ValueError(f"shards {missing} are not finished: run it again")
-    held = [records[n] for n in range(shards)]
-    parts: list[dict[str, Any]] = [part for record in held for part in record.parts]
-    parts.sort(key=lambda part: str(part["path"]))
+    held = all_shards(destination, shards)
     failures = [SrFailure(**failure) for record in held for failure in record.failures]
-    told = describe(content, parts, failed=len(failures))
+    told = describe(content, parts_of(held), failed=len(failures))
     write(destination, FAILURES, tables.to_parquet(failures, tables.SR_FAILURES))
     write(destination, "README.md", dataset_card(content, told).encode())
     write(destination, DESCRIPTION, to_json(told))
-    _delete_left_over(destination, held)
+    delete_left_over(destination, held)
     return PixelsSummary(
         run=run,
         destination=destination,
@@ -90,17 +46,3 @@ def close(
         left_out=dict(progress.counts.left_out),
         seconds=progress.seconds,
     )
-
-
-def _delete_left_over(destination: str, held: Sequence[ShardRecord]) -> None:
-    """Parts and records of shards that the source no longer has."""
-    kept = {storage.join(destination, part["path"]) for record in held for part in record.parts}
-    kept |= {storage.join(destination, f"{SHARDS}/shard-{r.number:05d}.json") for r in held}
-    for folder in (DATA, SHARDS):
-        try:
-            pages = list(storage.list_pages(storage.join(destination, folder)))
-        except storage.NotFoundError:
-            continue
-        for entry in (e for page in pages for e in page):
-            if entry.uri not in kept:
-                storage.delete(entry.uri)

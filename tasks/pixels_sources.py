@@ -12,9 +12,9 @@ from models.image_modes import reduce_to_8_bits
 from models.images import decode
 from models.pixel_pictures import Bytes
 from tasks import collection, storage, tables
+from tasks.dataset_parts import Split
 from tasks.failures import RequestError, persistently
 from tasks.pixels_arrays import ArrayFacts, ArrayPart, array_parts, facts_of, read_part, rows_of
-from tasks.pixels_dataset_tables import Split
 from tasks.pixels_request import PixelsRequest
 from tasks.storage import Entry
 

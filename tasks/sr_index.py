@@ -10,11 +10,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from tasks import storage, tables
+from tasks.dataset_parts import SPLITS
 from tasks.failures import RequestError, persistently
 from tasks.sr_pairs import DATA, read_index
 from tasks.tables import SrIndexRow
 
-SPLITS = ("train", "validation", "test")
 NEAR = 4
 """Pictures whose difference hashes differ in so many bits, or fewer, are near-duplicates."""
 

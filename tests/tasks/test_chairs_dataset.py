@@ -20,7 +20,8 @@ from tasks.chairs_dataset import (
     read_chairs,
 )
 from tasks.chairs_parts import splits_of
-from tasks.chairs_tables import CHAIRS, SPLITS
+from tasks.chairs_tables import CHAIRS
+from tasks.dataset_parts import SPLITS
 from tasks.failures import RequestError
 from tasks.runs import RunProgress, StoppedError
 from tasks.sr_pairs import DatasetError

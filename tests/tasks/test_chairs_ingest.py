@@ -16,7 +16,7 @@ from tasks.chairs_card import ChairsSummary
 from tasks.chairs_dataset import ChairView, open_chairs_dataset, read_chairs
 from tasks.chairs_ingest import IngestRequest, check_request
 from tasks.chairs_renderings import view_of_name
-from tasks.chairs_tables import SPLITS
+from tasks.dataset_parts import SPLITS
 from tasks.failures import RequestError
 from tasks.runs import RunProgress, TooManyFailedError
 from tasks.storage import Entry
