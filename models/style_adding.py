@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from models.style_feedforward import ConditionalInstanceNorm, Painter
+from models.style_feedforward import ConditionalInstanceNorm, ConditionalScale, Painter
 
 
 def restyled(painter: Painter, styles: Sequence[str]) -> Painter:
@@ -50,7 +50,7 @@ def _masking(mask: Tensor) -> Callable[[Tensor], Tensor]:
 def _rows_of(painter: Painter) -> Iterator[tuple[str, nn.Parameter]]:
     """All parameters that have a row for each style."""
     for name, module in painter.named_modules():
-        if isinstance(module, ConditionalInstanceNorm):
+        if isinstance(module, ConditionalInstanceNorm | ConditionalScale):
             yield f"{name}.gain", module.gain
             yield f"{name}.shift", module.shift
     yield "skip", painter.skip

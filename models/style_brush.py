@@ -1,8 +1,8 @@
 """A painter with one blend of styles fixed, its layers laid out for speed.
 
 The same function as `Painter.forward` to within rounding, with
-- the norms' parameters mixed once, a norm's statistics taken part by part, and one product and
-  sum for each value;
+- the styles' parameters mixed once, and what can be multiplied into the weights in them; a norm's
+  statistics taken part by part, and one product and sum for each value;
 - nearest-neighbour enlargement and its 3x3 convolution as one 2x2 convolution to the four phases
   of the output: the window that a phase sees covers 2x2 pixels of the small map, and taps that
   fall on the same pixel add up. Reflecting the enlarged map by one pixel is repeating the small
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from models.channel_statistics import ChannelStatistics
 from models.pixels import Pixels
-from models.style_feedforward import Layer, Painter, check_styles
+from models.style_feedforward import NormedLayer, Painter, ScaledLayer, check_styles
 
 EPSILON = 1e-5
 
@@ -27,19 +27,26 @@ Padding = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Stroke:
-    """One layer with its norm's parameters for one blend of styles.
+class Norm:
+    """A norm's parameters for one blend of styles, (C,) each."""
 
-    weight: of a convolution; where `enlarge`, (4C, C', 2, 2), the four phases first, row by row.
-    gain, shift: (C,).
+    gain: Tensor
+    shift: Tensor
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Stroke:
+    """One convolution for one blend of styles.
+
+    weight: where `enlarge`, (4C, C', 2, 2), the four phases first, row by row.
+    bias: (C,) or (4C,) as the weight; None where a norm follows.
     """
 
     weight: Tensor
-    gain: Tensor
-    shift: Tensor
+    bias: Tensor | None
     border: int
-    stride: int
-    enlarge: bool
+    stride: int = 1
+    enlarge: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,6 +58,8 @@ class Brush:
     """
 
     down: tuple[Stroke, ...]
+    norms: tuple[Norm, ...]
+    """Of each of `down`."""
     body: tuple[Stroke, ...]
     up: tuple[Stroke, ...]
     last: Tensor
@@ -69,12 +78,17 @@ def brush_of(painter: Painter, weights: Tensor) -> Brush:
         raise ValueError(f"a brush has one blend of styles, got {len(weights)}")
     with torch.inference_mode():
         styles = weights.to(painter.skip)
-        down, body, up = (
-            tuple(_stroke(layer, styles) for layer in layers)  # type: ignore[arg-type]
-            for layers in (painter.down, painter.body, painter.up)
+        down: list[NormedLayer] = list(painter.down)  # type: ignore[arg-type]
+        body, up = (
+            tuple(_scaled(layer, styles) for layer in layers)  # type: ignore[arg-type]
+            for layers in (painter.body, painter.up)
         )
         return Brush(
-            down=down,
+            down=tuple(_normed(layer) for layer in down),
+            norms=tuple(
+                Norm(gain=(styles @ layer.norm.gain)[0], shift=(styles @ layer.norm.shift)[0])
+                for layer in down
+            ),
             body=body,
             up=up,
             last=_in_blocks(painter.last.weight),
@@ -83,16 +97,24 @@ def brush_of(painter: Painter, weights: Tensor) -> Brush:
         )
 
 
-def _stroke(layer: Layer, styles: Tensor) -> Stroke:
-    weight = layer.conv.weight
-    if layer.enlarge > 1:
-        weight = _in_phases(weight)
+def _normed(layer: NormedLayer) -> Stroke:
     return Stroke(
-        weight=weight.contiguous(memory_format=torch.channels_last),
-        gain=(styles @ layer.norm.gain)[0],
-        shift=(styles @ layer.norm.shift)[0],
+        weight=layer.conv.weight.contiguous(memory_format=torch.channels_last),
+        bias=None,
         border=layer.border,
         stride=layer.conv.stride[0],
+    )
+
+
+def _scaled(layer: ScaledLayer, styles: Tensor) -> Stroke:
+    gain, shift = ((styles @ rows)[0] for rows in (layer.scale.gain, layer.scale.shift))
+    weight = layer.unit_weight() * gain[:, None, None, None]
+    if layer.enlarge > 1:
+        weight, shift = _in_phases(weight), shift.repeat(4)
+    return Stroke(
+        weight=weight.contiguous(memory_format=torch.channels_last),
+        bias=shift,
+        border=layer.border,
         enlarge=layer.enlarge > 1,
     )
 
@@ -115,10 +137,10 @@ def _in_blocks(weight: Tensor) -> Tensor:
 
 
 def convolved(stroke: Stroke, x: Tensor, padding: Padding) -> Tensor:
-    """A layer's map before its norm: (1, C', h, w), continued by `padding` -> (1, C, H, W)."""
+    """What a stroke makes of (1, C', h, w), continued by `padding`: (1, C, H, W)."""
     if any(padding):
         x = F.pad(x, padding, mode="replicate" if stroke.enlarge else "reflect")
-    y = F.conv2d(x, stroke.weight, stride=stroke.stride)
+    y = F.conv2d(x, stroke.weight, stroke.bias, stride=stroke.stride)
     return _interleaved(y) if stroke.enlarge else y
 
 
@@ -140,12 +162,12 @@ def full_padding(stroke: Stroke) -> Padding:
     return border, after, border, after
 
 
-def scale_and_shift(stroke: Stroke, statistics: ChannelStatistics) -> tuple[Tensor, Tensor]:
-    """(1, C, 1, 1) each: the layer's norm is scale * x + shift."""
+def scale_and_shift(norm: Norm, statistics: ChannelStatistics) -> tuple[Tensor, Tensor]:
+    """(1, C, 1, 1) each: the norm is scale * x + shift."""
     mean, variance = statistics.mean_and_variance()
-    scale = stroke.gain.double() * (variance + EPSILON).rsqrt()
-    shift = stroke.shift.double() - mean * scale
-    one, other = (v.to(stroke.gain)[None, :, None, None] for v in (scale, shift))
+    scale = norm.gain.double() * (variance + EPSILON).rsqrt()
+    shift = norm.shift.double() - mean * scale
+    one, other = (v.to(norm.gain)[None, :, None, None] for v in (scale, shift))
     return one, other
 
 

@@ -1,9 +1,14 @@
-"""Style transfer in one pass: a network with many styles, each a set of normalisation parameters.
+"""Style transfer in one pass: a network with many styles, each a set of gains and shifts.
 
 Source: the network of Johnson et al. 2016 (arXiv:1603.08155) with the conditional instance norm of
-Dumoulin et al. 2017 (arXiv:1610.07629). Differs: half a picture's width in channels, enlarged by
-nearest neighbour and convolution instead of transposed convolutions, reflected borders everywhere,
-and the picture itself is added to the output with a learned gain, so that training starts from it.
+Dumoulin et al. 2017 (arXiv:1610.07629). Differs:
+- instance norms stand at the entrance alone, where they make contrast and exposure equal. Deeper
+  in, a network sacrifices a place of the picture to them: it blows up one even area, and so sets
+  the deviation that all others are divided by; the area comes out as a blot (the droplets of
+  Karras et al. 2020, arXiv:1912.04958, section 2). There, weights are of unit length instead;
+- 24 channels at full size where Johnson has 32; enlarged by nearest neighbour and convolution
+  instead of transposed convolutions; reflected borders everywhere;
+- the picture itself is added to the output with a learned gain, so that training starts from it.
 """
 
 from collections.abc import Sequence
@@ -19,7 +24,7 @@ MULTIPLE = 4
 
 @dataclass(frozen=True, kw_only=True)
 class PainterConfig:
-    """Sizes, and the styles' names in the order of the norms' rows.
+    """Sizes, and the styles' names in the order of the parameters' rows.
 
     Args:
         width: channels at full size; twice as many at half, four times at a quarter.
@@ -53,35 +58,70 @@ class ConditionalInstanceNorm(nn.Module):
     def forward(self, x: Tensor, styles: Tensor) -> Tensor:
         """x: (N, C, H, W); styles: (N, S), rows that sum to 1."""
         variance, mean = torch.var_mean(x, dim=(2, 3), correction=0, keepdim=True)
-        return self.apply_statistics(x, styles, mean, variance)
-
-    def apply_statistics(self, x: Tensor, styles: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
-        """The same with statistics (N, C, 1, 1) from elsewhere: the whole picture's, for a tile."""
         gain = (styles @ self.gain)[..., None, None] * (variance + 1e-5).rsqrt()
         shift = (styles @ self.shift)[..., None, None] - mean * gain
         return torch.addcmul(shift, x, gain)
 
 
-class Layer(nn.Module):
-    """Reflected border, convolution, conditional norm; twice as large before, where asked."""
+class ConditionalScale(nn.Module):
+    """gain(s) * x + shift(s), both linear in s, the weights of the styles."""
 
-    def __init__(
-        self, into: int, out: int, window: int, styles: int, *, stride: int = 1, enlarge: int = 1
-    ) -> None:
+    def __init__(self, channels: int, styles: int) -> None:
         super().__init__()
-        self.enlarge, self.border = enlarge, window // 2
+        self.gain = nn.Parameter(torch.ones(styles, channels))
+        self.shift = nn.Parameter(torch.zeros(styles, channels))
+
+    def forward(self, x: Tensor, styles: Tensor) -> Tensor:
+        """x: (N, C, H, W); styles: (N, S), rows that sum to 1."""
+        gain, shift = ((styles @ rows)[..., None, None] for rows in (self.gain, self.shift))
+        return torch.addcmul(shift, x, gain)
+
+
+class NormedLayer(nn.Module):
+    """Reflected border, convolution, conditional instance norm."""
+
+    def __init__(self, into: int, out: int, window: int, styles: int, *, stride: int = 1) -> None:
+        super().__init__()
+        self.border = window // 2
         self.conv = nn.Conv2d(into, out, window, stride=stride, bias=False)
         self.norm = ConditionalInstanceNorm(out, styles)
 
     def forward(self, x: Tensor, styles: Tensor) -> Tensor:
-        normed: Tensor = self.norm(self.before_norm(x), styles)
+        normed: Tensor = self.norm(self.convolved(x), styles)
         return normed
 
-    def before_norm(self, x: Tensor) -> Tensor:
+    def convolved(self, x: Tensor) -> Tensor:
+        """What the norm is given."""
+        y: Tensor = self.conv(F.pad(x, [self.border] * 4, mode="reflect"))
+        return y
+
+
+class ScaledLayer(nn.Module):
+    """Reflected border, 3x3 convolution by weights of unit length, conditional scale and shift.
+
+    The input is enlarged by nearest neighbour before, where asked.
+    """
+
+    def __init__(self, into: int, out: int, styles: int, *, enlarge: int = 1) -> None:
+        super().__init__()
+        self.enlarge, self.border = enlarge, 1
+        self.conv = nn.Conv2d(into, out, 3, bias=False)
+        self.scale = ConditionalScale(out, styles)
+
+    def forward(self, x: Tensor, styles: Tensor) -> Tensor:
+        scaled: Tensor = self.scale(self.convolved(x), styles)
+        return scaled
+
+    def unit_weight(self) -> Tensor:
+        """(C, C', 3, 3), each output channel's of length 1."""
+        weight = self.conv.weight
+        return weight * (weight.square().sum(dim=(1, 2, 3), keepdim=True) + 1e-12).rsqrt()
+
+    def convolved(self, x: Tensor) -> Tensor:
+        """What the scale is given."""
         if self.enlarge > 1:
             x = F.interpolate(x, scale_factor=self.enlarge, mode="nearest")
-        convolved: Tensor = self.conv(F.pad(x, [self.border] * 4, mode="reflect"))
-        return convolved
+        return F.conv2d(F.pad(x, [self.border] * 4, mode="reflect"), self.unit_weight())
 
 
 class Painter(nn.Module):
@@ -96,14 +136,16 @@ class Painter(nn.Module):
         w, count = config.width, len(config.styles)
         self.down = nn.ModuleList(
             [
-                Layer(3, w, 9, count),
-                Layer(w, 2 * w, 3, count, stride=2),
-                Layer(2 * w, 4 * w, 3, count, stride=2),
+                NormedLayer(3, w, 9, count),
+                NormedLayer(w, 2 * w, 3, count, stride=2),
+                NormedLayer(2 * w, 4 * w, 3, count, stride=2),
             ]
         )
-        self.body = nn.ModuleList([Layer(4 * w, 4 * w, 3, count) for _ in range(2 * config.blocks)])
+        self.body = nn.ModuleList(
+            [ScaledLayer(4 * w, 4 * w, count) for _ in range(2 * config.blocks)]
+        )
         self.up = nn.ModuleList(
-            [Layer(4 * w, 2 * w, 3, count, enlarge=2), Layer(2 * w, w, 3, count, enlarge=2)]
+            [ScaledLayer(4 * w, 2 * w, count, enlarge=2), ScaledLayer(2 * w, w, count, enlarge=2)]
         )
         self.last = nn.Conv2d(w, 3, 9)
         self.skip = nn.Parameter(torch.ones(count))

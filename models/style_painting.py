@@ -9,7 +9,6 @@ from models.channel_statistics import ChannelStatistics
 from models.pixels import Pixels
 from models.style_brush import (
     Brush,
-    Stroke,
     around_zero,
     brush_of,
     convolved,
@@ -68,18 +67,16 @@ def _continued(pixels: Pixels) -> Pixels:
 def _whole(brush: Brush, picture: Tensor) -> Tensor:
     """(1, 3, H, W) around 0 -> the same, every map in memory as a whole."""
 
-    def normed(stroke: Stroke, x: Tensor) -> Tensor:
+    x = picture
+    for stroke, norm in zip(brush.down, brush.norms, strict=True):
         y = convolved(stroke, x, full_padding(stroke))
         statistics = ChannelStatistics()
         statistics.add(y)
-        scale, shift = scale_and_shift(stroke, statistics)
-        return torch.addcmul(shift, y, scale, out=y)
-
-    x = picture
-    for stroke in brush.down:
-        x = F.relu_(normed(stroke, x))
+        scale, shift = scale_and_shift(norm, statistics)
+        x = torch.addcmul(shift, y, scale, out=y).relu_()
     for first, second in zip(brush.body[::2], brush.body[1::2], strict=True):
-        x = normed(second, F.relu_(normed(first, x))).add_(x)
+        inner = convolved(first, x, full_padding(first)).relu_()
+        x = convolved(second, inner, full_padding(second)).add_(x)
     for stroke in brush.up:
-        x = F.relu_(normed(stroke, x))
+        x = convolved(stroke, x, full_padding(stroke)).relu_()
     return last_layer(brush, F.pad(x, [4] * 4, mode="reflect"), picture)

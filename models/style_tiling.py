@@ -1,14 +1,13 @@
 """Paint a large picture tile by tile, with the statistics of the whole: no seams.
 
-A norm needs its layer's mean and variance over the whole picture, so that a layer is passed over
-twice: once for its statistics, once for its values. Maps at a quarter of the side are kept whole,
-three of them at most: 3 * C H W / 16 values, of C = 4 width channels. Maps at full and half size
-are never kept but computed anew, tile by tile, by whatever needs a window of them:
+A norm needs its layer's mean and variance over the whole picture, so that the first layers are
+passed over twice: once for their statistics, once for their values. Maps at a quarter of the side
+are kept whole, three of them at most: 3 * C H W / 16 values, of C = 4 width channels. Maps at full
+and half size are never kept but computed anew, tile by tile, by whatever needs a window of them:
 
-    statistics of down 0; of down 1; down 2 kept; the body kept; statistics of up 0; of up 1; paint
+    statistics of down 0; of down 1; down 2 kept; the body kept; paint
 
-which costs half as much again as one pass. The result is the whole picture's to within
-rounding.
+The result is the whole picture's to within rounding.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,6 +22,7 @@ from models.channel_statistics import ChannelStatistics
 from models.pixels import Pixels
 from models.style_brush import (
     Brush,
+    Norm,
     Padding,
     Stroke,
     around_zero,
@@ -90,16 +90,18 @@ def painted_in_tiles(brush: Brush, pixels: Pixels, tile: int) -> Pixels:
         window=lambda box: around_zero(brush, box.of(source)),
     )
     x = picture
-    for stroke, part in zip(brush.down[:2], (side, side // 2), strict=True):
-        x = _layer(stroke, x, part)
-    kept = _kept(brush.down[2], x, side // 4)
+    x = _normed(brush.down[0], brush.norms[0], x, side)
+    x = _normed(brush.down[1], brush.norms[1], x, side // 2)
+    quarter = side // 4
+    kept = _kept(brush.down[2], x, quarter)
+    _norm_(kept, brush.norms[2], quarter)
     for first, second in zip(brush.body[::2], brush.body[1::2], strict=True):
-        inner = _kept(first, _held(kept), side // 4)
-        _add_normed_(kept, second, _held(inner), side // 4)
+        inner = _kept(first, _held(kept), quarter).relu_()
+        kept += _kept(second, _held(inner), quarter)
         del inner
     x = _held(kept)
-    for stroke, part in zip(brush.up, (side // 2, side), strict=True):
-        x = _layer(stroke, x, part)
+    for stroke in brush.up:
+        x = _rectified(stroke, x)
     out = np.empty_like(pixels)
     for box in boxes(picture.size, side):
         wide = _continued(x, _grown(box, 4))
@@ -146,8 +148,8 @@ def _seen(stroke: Stroke, box: Box) -> Box:
     )
 
 
-def _before_norm(stroke: Stroke, x: Map, box: Box) -> Tensor:
-    """A window of a layer's map before its norm."""
+def _convolved(stroke: Stroke, x: Map, box: Box) -> Tensor:
+    """A window of what a stroke makes of a map."""
     wanted = box
     if stroke.enlarge:
         wanted = Box(
@@ -172,42 +174,40 @@ def _size_behind(stroke: Stroke, size: tuple[int, int]) -> tuple[int, int]:
     return height // stroke.stride, width // stroke.stride
 
 
-def _layer(stroke: Stroke, x: Map, side: int) -> Map:
-    """The layer behind a map, its statistics taken now, its values computed when asked for."""
+def _normed(stroke: Stroke, norm: Norm, x: Map, side: int) -> Map:
+    """A stroke, its norm and rectifier: statistics taken now, values computed when asked for."""
     size, statistics = _size_behind(stroke, x.size), ChannelStatistics()
     for box in boxes(size, side):
-        statistics.add(_before_norm(stroke, x, box))
-    scale, shift = scale_and_shift(stroke, statistics)
+        statistics.add(_convolved(stroke, x, box))
+    scale, shift = scale_and_shift(norm, statistics)
 
     def window(box: Box) -> Tensor:
-        return F.relu_(torch.addcmul(shift, _before_norm(stroke, x, box), scale))
+        return F.relu_(torch.addcmul(shift, _convolved(stroke, x, box), scale))
 
     return Map(size=size, window=window)
 
 
+def _rectified(stroke: Stroke, x: Map) -> Map:
+    """A stroke and its rectifier, computed when asked for."""
+    return Map(
+        size=_size_behind(stroke, x.size), window=lambda box: _convolved(stroke, x, box).relu_()
+    )
+
+
 def _kept(stroke: Stroke, x: Map, side: int) -> Tensor:
-    """The layer behind a map, rectified, as a whole."""
-    y, scale, shift = _measured(stroke, x, side)
+    """What a stroke makes of a map, as a whole."""
+    like = stroke.weight
+    y = torch.empty((1, len(like), *_size_behind(stroke, x.size)), dtype=like.dtype,
+                    device=like.device, memory_format=torch.channels_last)  # fmt: skip
     for box in boxes((y.shape[2], y.shape[3]), side):
-        box.of(y).mul_(scale).add_(shift).relu_()
+        box.of(y).copy_(_convolved(stroke, x, box))
     return y
 
 
-def _add_normed_(kept: Tensor, stroke: Stroke, x: Map, side: int) -> None:
-    """The end of a residual block: kept += the layer behind x, not rectified."""
-    y, scale, shift = _measured(stroke, x, side)
+def _norm_(y: Tensor, norm: Norm, side: int) -> None:
+    """A norm and its rectifier, in place."""
+    statistics = ChannelStatistics()
     for box in boxes((y.shape[2], y.shape[3]), side):
-        box.of(kept).addcmul_(box.of(y), scale).add_(shift)
-
-
-def _measured(stroke: Stroke, x: Map, side: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The whole map behind a layer before its norm, and what is to be done to it."""
-    size, statistics = _size_behind(stroke, x.size), ChannelStatistics()
-    like = stroke.weight
-    y = torch.empty((1, len(like), *size), dtype=like.dtype, device=like.device,
-                    memory_format=torch.channels_last)  # fmt: skip
-    for box in boxes(size, side):
-        part = _before_norm(stroke, x, box)
-        statistics.add(part)
-        box.of(y).copy_(part)
-    return y, *scale_and_shift(stroke, statistics)
+        statistics.add(box.of(y))
+    scale, shift = scale_and_shift(norm, statistics)
+    y.mul_(scale).add_(shift).relu_()

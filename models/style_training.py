@@ -14,7 +14,6 @@ from models.photographs import middle
 from models.picture_grid import GridRow, picture_grid
 from models.pixels import Pixels
 from models.style_loss import StyleLossConfig, style_loss
-from models.style_spikes import counted_spikes
 from models.training import Batch, Loss, OptimisationConfig
 
 _SHOWN_CROPS, _SHOWN_STYLES = 4, 8
@@ -30,7 +29,6 @@ class StyleTraining:
         crop: side of a crop in pixels, a multiple of 4.
         content_side: the shorter side of the photographs that crops are cut from.
         style_side: the shorter side at which a style's Gram matrices are taken.
-        spike_weight: of `style_spikes` in the loss; without it a painter makes blots.
         norms_only: train nothing but the norms' rows and the gains; how a style is added.
     """
 
@@ -46,7 +44,6 @@ class StyleTraining:
     clip: float = 1.0
     ema_decay: float = 0.99
     loss: StyleLossConfig = field(default_factory=StyleLossConfig)
-    spike_weight: float = 1.0
     norms_only: bool = False
     seed: int = 0
     validate_every: int = 250
@@ -65,8 +62,6 @@ class StyleTraining:
         for name in ("batch_size", "style_side", "validate_every", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
-        if not self.spike_weight >= 0:
-            raise ValueError(f"spike_weight must be at least 0, got {self.spike_weight}")
         self.optimisation()  # refuses steps and rates that make no sense
 
     def optimisation(self) -> OptimisationConfig:
@@ -99,9 +94,8 @@ def loss_of(
     targets: Mapping[str, Tensor],
     *,
     weights: Tensor | None = None,
-    spike_weight: float = 0.0,
 ) -> Loss:
-    """The mean objective of a step's crops, and the price of spikes in its total.
+    """The mean objective of a step's crops.
 
     Args:
         targets: layer -> (S, C, C). weights: (S, styles of the network), what the network is given
@@ -110,10 +104,7 @@ def loss_of(
     given = torch.eye(_count(targets)) if weights is None else weights
 
     def loss(network: nn.Module, batch: Batch, step: int) -> dict[str, Tensor]:  # noqa: ARG001
-        with counted_spikes(network) as seen:
-            parts = objective(network, batch[0], batch[1], config, features, targets, given)
-        parts["spikes"] = torch.stack(seen).sum(dim=0)
-        parts["total"] = parts["total"] + spike_weight * parts["spikes"]
+        parts = objective(network, batch[0], batch[1], config, features, targets, given)
         return {name: value.mean() for name, value in parts.items()}
 
     return loss

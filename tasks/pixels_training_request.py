@@ -55,7 +55,10 @@ def open_job(request: TrainPixelsRequest) -> PixelsTrainingJob:
     dataset, training = open_pixels_dataset(request.dataset), request.training
     for split in ("train", "validation"):
         if not dataset.counts.get(split):
-            raise RequestError(f"{dataset.uri} has no picture in its {split} split, wanted some")
+            raise RequestError(
+                f"{dataset.uri} has no picture in its {split} split, wanted some: add pictures,"
+                " or make another with larger shares (--validation, --test)"
+            )
     if training.conditional and not dataset.names:
         raise RequestError(f"conditional wants labels, {dataset.uri} has none")
     start_digest = None

@@ -77,7 +77,10 @@ def open_job(request: TrainSrRequest) -> SrTrainingJob:
     dataset = open_sr_dataset(request.dataset)
     for split in ("train", "validation"):
         if not dataset.counts.get(split):
-            raise RequestError(f"{dataset.uri} has no picture in its {split} split, wanted some")
+            raise RequestError(
+                f"{dataset.uri} has no picture in its {split} split, wanted some: add pictures,"
+                " or make another with larger shares (--validation, --test)"
+            )
     start_digest, card = None, None
     if request.start is not None:
         data = registry.read_checkpoint(request.start, registry=request.registry)

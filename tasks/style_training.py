@@ -123,9 +123,7 @@ def _problem(job: StyleTrainingJob, scratch: Path, progress: TrainingProgress) -
     weights = torch.eye(len(job.config.styles))[list(job.rows)]
     return StyleProblem(
         network=_first_network(job),
-        loss=loss_of(
-            training.loss, features, targets, weights=weights, spike_weight=training.spike_weight
-        ),
+        loss=loss_of(training.loss, features, targets, weights=weights),
         photographs=stage_photographs(
             split.training, scratch / "photographs", side=training.content_side, stop=progress.stop
         ),

@@ -23,7 +23,7 @@ def tiny_painter(seed: int = 0, styles: tuple[str, ...] = STYLES) -> Painter:
     with torch.no_grad():
         painter.last.weight.mul_(4)
         for name, parameter in painter.named_parameters():
-            if "norm" in name or name == "skip":
+            if "norm" in name or "scale" in name or name == "skip":
                 parameter.add_(0.5 * torch.randn(parameter.shape, generator=generator))
     return painter.eval().requires_grad_(False)
 

@@ -146,8 +146,29 @@ class TestAnotherStyle:
         painter(_noise(1), blend).square().mean().backward()
         optimiser.step()
         for name, value in painter.state_dict().items():
-            if "norm" in name or name == "skip":
+            if "norm" in name or "scale" in name or name == "skip":
                 assert torch.equal(value[:3], before[name][:3]), name
                 assert not torch.equal(value[3], before[name][3]), name
             else:
                 assert torch.equal(value, before[name]), name
+
+
+def test_behind_the_norms_a_far_place_changes_nothing() -> None:
+    """What a blot lives on: a norm in there would spread one place's size over the picture."""
+    painter, styles = tiny_painter(), _one(0)
+    x = torch.rand(1, 16, 40, 40, generator=torch.Generator().manual_seed(2))
+
+    def behind(x: Tensor) -> Tensor:
+        for first, second in zip(painter.body[::2], painter.body[1::2], strict=True):
+            x = x + second(torch.relu(first(x, styles)), styles)
+        for layer in painter.up:
+            x = torch.relu(layer(x, styles))
+        return x
+
+    blown = x.clone()
+    blown[..., 2, 2] = 1e6
+    reach = 4 * (2 + 2 * painter.config.blocks + 2)  # at full size, counted generously
+    one, other = behind(x), behind(blown)
+    assert not torch.equal(one, other)
+    assert torch.equal(one[..., reach:], other[..., reach:])
+    assert torch.equal(one[..., reach:, :], other[..., reach:, :])

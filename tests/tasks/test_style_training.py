@@ -202,7 +202,7 @@ def test_going_on_with_all_weights_keeps_the_rows_of_styles_it_knows(
     assert job.config.styles == ("checks", "new")
     first = style_training._first_network(job).state_dict()
     old = painters.load_painter(start, "").network.state_dict()
-    assert torch.equal(first["body.0.norm.gain"][0], old["body.0.norm.gain"][1])
+    assert torch.equal(first["body.0.scale.gain"][0], old["body.0.scale.gain"][1])
 
 
 def test_a_damaged_photograph_is_left_out_and_told(
