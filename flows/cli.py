@@ -35,7 +35,7 @@ from flows.bulk_options import (
     Source,
     tell,
 )
-from flows.terminal import explained, in_background, quiet_prefect
+from flows.terminal import explained, in_background, quiet_prefect, start_server
 from tasks.log_lines import log_to_stderr
 
 if TYPE_CHECKING:
@@ -141,6 +141,7 @@ def upscale(
         quiet_prefect()
         from flows.upscale import upscale as flow
 
+        start_server()
         summary = flow(**asdict(request), dry_run=dry_run)
     tell(summary, dry_run=dry_run)
 
@@ -206,6 +207,7 @@ def nightly(
         settings = check_settings(typed(NightlySettings, read_toml(config)))
         from flows.nightly import nightly as flow
 
+        start_server()
         report = flow(settings)
     typer.echo(report.closing_line())
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.terminal import explained, quiet_prefect
+from flows.terminal import explained, quiet_prefect, start_server
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -63,6 +63,7 @@ def train_chairs(
         )
         from flows.train_chairs import train_chairs as flow
 
+        start_server()
         summary = flow(dataset, registry, name, training=training, start=start)
     typer.echo(summary.closing_line())
 
@@ -104,6 +105,7 @@ def evaluate_chairs(
         quiet_prefect()
         from flows.evaluate_chairs import evaluate_chairs as flow
 
+        start_server()
         report = flow(**vars(request))
     _show(report)
 

@@ -8,7 +8,7 @@ import typer
 
 from flows.cli_dataset_chairs import chairs, chairs_ingest
 from flows.cli_dataset_pixels import pixels
-from flows.terminal import explained, in_background, quiet_prefect
+from flows.terminal import explained, in_background, quiet_prefect, start_server
 
 app = typer.Typer(
     name="dataset",
@@ -75,6 +75,7 @@ def sr(
         quiet_prefect()
         from flows.dataset import dataset_sr
 
+        start_server()
         summary = dataset_sr(**asdict(request))
     typer.echo(summary.closing_line())
 

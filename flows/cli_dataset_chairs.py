@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from flows.terminal import explained, in_background, quiet_prefect
+from flows.terminal import explained, in_background, quiet_prefect, start_server
 
 _Destination = Annotated[str, typer.Argument(help="Where the dataset is, or will be.")]
 _Size = Annotated[int, typer.Option(help="Pixels on a side.")]
@@ -54,6 +54,7 @@ def chairs(
         quiet_prefect()
         from flows.dataset_chairs import dataset_chairs
 
+        start_server()
         summary = dataset_chairs(**asdict(request))
     typer.echo(summary.closing_line())
 
@@ -97,6 +98,7 @@ def chairs_ingest(
         quiet_prefect()
         from flows.dataset_chairs import dataset_chairs_ingest
 
+        start_server()
         summary = dataset_chairs_ingest(**asdict(request))
     typer.echo(summary.closing_line())
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from flows.terminal import explained, quiet_prefect
+from flows.terminal import explained, quiet_prefect, start_server
 
 
 class Fit(StrEnum):
@@ -73,5 +73,6 @@ def pixels(
         quiet_prefect()
         from flows.dataset_pixels import dataset_pixels
 
+        start_server()
         summary = dataset_pixels(**asdict(request))
     typer.echo(summary.closing_line())

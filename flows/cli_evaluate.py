@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows import cli_chairs, cli_train_pixels
-from flows.terminal import explained, quiet_prefect
+from flows.terminal import explained, quiet_prefect, start_server
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -101,6 +101,7 @@ def sr(
         quiet_prefect()
         from flows.evaluate import evaluate_sr
 
+        start_server()
         report = evaluate_sr(**vars(request))
     _show(sr_tables(report))
     for note in report.notes:
@@ -141,6 +142,7 @@ def classification(
         quiet_prefect()
         from flows.evaluate import evaluate_classification
 
+        start_server()
         report = evaluate_classification(**vars(request))
     _show([classification_table(report)])
     typer.echo(report.closing_line())

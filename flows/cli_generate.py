@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows.bulk_options import Destination, Overwrite, Registry
-from flows.terminal import explained, in_background, quiet_prefect
+from flows.terminal import explained, in_background, quiet_prefect, start_server
 
 if TYPE_CHECKING:
     from tasks.generating import GenerateRequest
@@ -107,6 +107,7 @@ def generate(
         quiet_prefect()
         from flows.generate import generate as flow
 
+        start_server()
         summary = flow(**asdict(request))
     typer.echo(summary.closing_line())
 

@@ -18,7 +18,7 @@ from flows.bulk_options import (
     tell,
 )
 from flows.pixel_options import Label, Model, Pictures, ShardSize, Size, Split
-from flows.terminal import explained, in_background, quiet_prefect
+from flows.terminal import explained, in_background, quiet_prefect, start_server
 
 app = typer.Typer(
     name="pixels",
@@ -94,6 +94,7 @@ def nll(
         _ready(model, registry)
         from flows.pixels_measures import nll as flow
 
+        start_server()
         values = asdict(request)
         del values["format"]
         report = flow(values.pop("source"), **values)
@@ -144,6 +145,7 @@ def sample(
         _ready(model, registry)
         from flows.pixels import sample as flow
 
+        start_server()
         summary = flow(**asdict(request))
     typer.echo(summary.closing_line())
 
@@ -204,6 +206,7 @@ def complete(
         _ready(model, registry)
         from flows.pixels import complete as flow
 
+        start_server()
         values = asdict(request)
         del values["format"]
         summary = flow(**values, dry_run=dry_run)
@@ -256,6 +259,7 @@ def features(
         _ready(model, registry)
         from flows.pixels_measures import features as flow
 
+        start_server()
         values = asdict(request)
         del values["format"]
         values["probe_labels"] = values.pop("probe")

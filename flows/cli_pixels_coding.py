@@ -15,7 +15,7 @@ from flows.bulk_options import (
     tell,
 )
 from flows.pixel_options import Label, Model, Pictures, ShardSize, Split
-from flows.terminal import explained, quiet_prefect
+from flows.terminal import explained, quiet_prefect, start_server
 
 
 def compress(
@@ -51,6 +51,7 @@ def compress(
         quiet_prefect()
         from flows.pixels_coding import compress as flow
 
+        start_server()
         values = asdict(request)
         del values["format"]
         summary = flow(**values, dry_run=dry_run)
@@ -88,6 +89,7 @@ def decompress(
         quiet_prefect()
         from flows.pixels_coding import decompress as flow
 
+        start_server()
         values = asdict(request)
         del values["format"]
         summary = flow(**values, dry_run=dry_run)

@@ -18,7 +18,7 @@ from flows.bulk_options import (
     Source,
     tell,
 )
-from flows.terminal import explained, quiet_prefect
+from flows.terminal import explained, quiet_prefect, start_server
 
 
 class Method(StrEnum):
@@ -117,5 +117,6 @@ def stylize(
         quiet_prefect()
         from flows.stylize import stylize as flow
 
+        start_server()
         summary = flow(**asdict(request), dry_run=dry_run)
     tell(summary, dry_run=dry_run)

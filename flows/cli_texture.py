@@ -17,7 +17,7 @@ from flows.bulk_options import (
     Source,
     tell,
 )
-from flows.terminal import explained, quiet_prefect
+from flows.terminal import explained, quiet_prefect, start_server
 
 
 class Method(StrEnum):
@@ -146,6 +146,7 @@ def texture(
         quiet_prefect()
         from flows.texture import texture as flow
 
+        start_server()
         summary = flow(**asdict(request), dry_run=dry_run)
     tell(summary, dry_run=dry_run)
 

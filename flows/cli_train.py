@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from flows import cli_chairs, cli_train_pixels
-from flows.terminal import explained, quiet_prefect
+from flows.terminal import explained, quiet_prefect, start_server
 
 app = typer.Typer(
     name="train",
@@ -67,6 +67,7 @@ def sr(
         )
         from flows.train import train_sr
 
+        start_server()
         summary = train_sr(
             dataset,
             registry,
@@ -129,6 +130,7 @@ def style(
         )
         from flows.train_style import train_style
 
+        start_server()
         summary = train_style(
             dataset,
             registry,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows.cli_chairs import Split
-from flows.terminal import explained, quiet_prefect
+from flows.terminal import explained, quiet_prefect, start_server
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -48,6 +48,7 @@ def train_pixels(
         )
         from flows.train_pixels import train_pixels as flow
 
+        start_server()
         summary = flow(dataset, registry, name, training=training, start=start)
     typer.echo(summary.closing_line())
 
@@ -87,6 +88,7 @@ def evaluate_pixels(
         quiet_prefect()
         from flows.evaluate_pixels import evaluate_pixels as flow
 
+        start_server()
         report = flow(**vars(request))
     _show(report)
 

@@ -2,9 +2,10 @@
 
 import logging
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 import typer
@@ -31,6 +32,27 @@ def quiet_prefect() -> None:
         os.environ.setdefault(name, value)
     # it warns at the exit that it still has events to send, as on a busy machine it always has
     logging.getLogger("EventsWorker").setLevel(logging.ERROR)
+
+
+def start_server() -> None:
+    """Start Prefect's temporary server, where the settings name none, deaf to Ctrl-C.
+
+    A terminal sends Ctrl-C to every process of a command. The run then finishes what is under way,
+    which takes a while, and has to tell the server how it ended.
+    """
+    thread = threading.Thread(target=_start_deaf_server, name="prefect-server")
+    thread.start()
+    thread.join()
+
+
+def _start_deaf_server() -> None:
+    from prefect.client.orchestration import get_client
+
+    # of this thread alone; a process that is started here inherits it, and is ended by SIGTERM
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    # what goes wrong here goes wrong again in the flow, where it is reported
+    with suppress(Exception), get_client(sync_client=True):
+        pass
 
 
 @contextmanager
