@@ -99,7 +99,7 @@ def upscale(
     ] = None,
     format: Annotated[OutputFormat, typer.Option(help="What to write.")] = OutputFormat.PNG,  # noqa: A002
     precision: Annotated[Precision, typer.Option(help="Arithmetic.")] = Precision.AUTO,
-    tile: Annotated[int, typer.Option(help="Largest tile side in source pixels.")] = 192,
+    tile: Annotated[int, typer.Option(help="Largest tile side in source pixels.")] = 256,
     shard_size: Annotated[int, typer.Option(help="Images per shard.")] = 256,
     limit: Limit = None,
     overwrite: Overwrite = False,

@@ -38,7 +38,7 @@ def upscale(
     model: str | None = None,
     format: Literal["png", "webp", "jpeg", "keep"] = "png",  # noqa: A002 (a name users type)
     precision: Literal["auto", "fp32", "bf16"] = "auto",
-    tile: Annotated[int, Field(ge=16, le=4096)] = 192,
+    tile: Annotated[int, Field(ge=16, le=4096)] = 256,
     shard_size: Annotated[int, Field(ge=1, le=100_000)] = 256,
     limit: Annotated[int, Field(ge=0)] | None = None,
     overwrite: bool = False,

@@ -6,7 +6,7 @@ from models.pixels import Pixels
 from models.tiling import place, run_in_parts, tile_grid, window
 from models.upscaling import Upscaler
 
-TILE = 192
+TILE = 256
 
 
 def upscale_pictures(upscaler: Upscaler, pictures: Pixels, *, tile: int = TILE) -> Pixels:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from models.pixels import Pixels
 from models.receptive_field import receptive_radius
 from models.resampling import BICUBIC_RADIUS, bicubic_phases, join_phases
+from models.super_resolution import Mill
 
 Precision = Literal["fp32", "bf16"]
 
@@ -62,13 +63,15 @@ class Upscaler:
         return self.radius if channels in (1, 3) else self.radius + spread
 
     def __call__(self, tiles: Pixels) -> Pixels:
-        """(N, H, W, C) -> (N, scale*H, scale*W, C), the same dtype; see `upscale_pixels`.
+        """Windows (N, H, W, C) -> (N, scale*H, scale*W, C), the same dtype; see `upscale_pixels`.
+
+        The `radius_for` pixels at their borders are margins: what comes out there is of no use.
 
         Raises:
             MemoryError: the batch does not fit the device, whatever the device calls that.
         """
         try:
-            return upscale_pixels(self, tiles)
+            return upscale_pixels(self, tiles, margins=True)
         except torch.OutOfMemoryError as error:
             torch.cuda.empty_cache()
             raise MemoryError(f"{self.device} has no room for {tiles.shape}") from error
@@ -123,8 +126,21 @@ def _run_network(upscaler: Upscaler, network: Callable[[Tensor], Tensor], x: Ten
     return y[: len(x), :, : height * grown, : width * grown].float()
 
 
-def _bicubic_with_detail(upscaler: Upscaler, colour: Tensor) -> Tensor:
-    """(N, 1 or 3, H, W) in 0..1 -> its scale^2 phases, bicubic and the network's detail of luma."""
+def _detail_inside(upscaler: Upscaler, network: Mill, luma: Tensor) -> Tensor:
+    """`Mill.detail_inside` in the upscaler's precision, float32."""
+    height, width = (side - 2 * network.radius for side in luma.shape[-2:])
+    x = luma.contiguous(memory_format=torch.channels_last)
+    if len(x) == 1 and height * width < _SMALL_PIXELS:
+        x = x.expand(2, -1, -1, -1)
+    with torch.autocast(x.device.type, torch.bfloat16, enabled=upscaler.precision == "bf16"):
+        return network.detail_inside(x)[: len(luma)].float()
+
+
+def _bicubic_with_detail(upscaler: Upscaler, colour: Tensor, *, margins: bool) -> Tensor:
+    """(N, 1 or 3, H, W) in 0..1 -> its scale^2 phases, bicubic and the network's detail of luma.
+
+    With margins these are bicubic alone, where the network need not work on them.
+    """
     phases = bicubic_phases(colour, upscaler.scale)
     network = upscaler.network
     if network is None:
@@ -132,17 +148,23 @@ def _bicubic_with_detail(upscaler: Upscaler, colour: Tensor) -> Tensor:
     channels = colour.shape[1]
     swing = colour.new_tensor([65.481, 128.553, 24.966]).view(1, 3, 1, 1) / 255
     scaled = (colour * swing).sum(1, keepdim=True) if channels == 3 else colour * swing.sum()
-    detail = _run_network(upscaler, cast(LumaNetwork, network).detail, scaled + 16 / 255)
+    luma, inner = scaled + 16 / 255, phases
+    if margins and isinstance(network, Mill):
+        detail = _detail_inside(upscaler, network, luma)
+        inner = phases[..., network.radius : -network.radius, network.radius : -network.radius]
+    else:
+        detail = _run_network(upscaler, cast(LumaNetwork, network).detail, luma)
     # Adding d to R, G and B adds d * 219/255 to studio luma and leaves the chroma as it is.
     spread = detail.permute(0, 2, 3, 1).repeat_interleave(channels, -1).permute(0, 3, 1, 2)
-    return phases.add_(spread, alpha=255 / 219)
+    inner.add_(spread, alpha=255 / 219)
+    return phases
 
 
-def _enlarge(upscaler: Upscaler, colour: Tensor, peak: float) -> Tensor:
+def _enlarge(upscaler: Upscaler, colour: Tensor, peak: float, *, margins: bool) -> Tensor:
     """(N, 1 or 3, H, W) in 0..1 -> (N, scale*H, scale*W, C) in whole levels of 0..peak."""
     channels, network = colour.shape[1], upscaler.network
     if network is None or upscaler.inputs == "luma":
-        levels = _to_levels(_bicubic_with_detail(upscaler, colour), peak)
+        levels = _to_levels(_bicubic_with_detail(upscaler, colour, margins=margins), peak)
         return join_phases(levels, upscaler.scale)
     if upscaler.inputs == "rgb":
         rgb = _run_network(upscaler, network, colour.expand(-1, 3, -1, -1))
@@ -153,13 +175,13 @@ def _enlarge(upscaler: Upscaler, colour: Tensor, peak: float) -> Tensor:
     return _to_levels(enlarged, peak).permute(0, 2, 3, 1)
 
 
-def _enlarge_alpha(upscaler: Upscaler, alpha: Tensor, peak: float) -> Tensor:
+def _enlarge_alpha(upscaler: Upscaler, alpha: Tensor, peak: float, *, margins: bool) -> Tensor:
     """(N, 1, H, W) in 0..1 -> (N, scale*H, scale*W, 1) in whole levels of 0..peak.
 
     Where alpha is the same all around it stays what it is: a network that is a level off in flat
     places must not make what is opaque shine through.
     """
-    enlarged = _enlarge(upscaler, alpha, peak)
+    enlarged = _enlarge(upscaler, alpha, peak, margins=margins)
     side = 2 * ALPHA_RADIUS + 1
     around = F.pad(alpha, [ALPHA_RADIUS] * 4, mode="replicate")
     flat = F.max_pool2d(around, side, stride=1) == -F.max_pool2d(-around, side, stride=1)
@@ -196,7 +218,7 @@ def _with_hidden_colour_filled(colour: Tensor, alpha: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def upscale_pixels(upscaler: Upscaler, tiles: Pixels) -> Pixels:
+def upscale_pixels(upscaler: Upscaler, tiles: Pixels, *, margins: bool = False) -> Pixels:
     """Enlarge a batch of pixels.
 
     With alpha, colour first spreads into what is transparent, weighted by alpha, so that neither
@@ -204,6 +226,8 @@ def upscale_pixels(upscaler: Upscaler, tiles: Pixels) -> Pixels:
 
     Args:
         tiles: (N, H, W, C) uint8 or uint16; C is 1 gray, 2 gray and alpha, 3 RGB, 4 RGBA.
+        margins: `radius_for(C)` pixels at each border are only there to be seen: what comes out
+            of them is of no use.
     Returns:
         (N, scale*H, scale*W, C), the same dtype.
     Raises:
@@ -217,12 +241,13 @@ def upscale_pixels(upscaler: Upscaler, tiles: Pixels) -> Pixels:
     source = tiles if tiles.dtype == np.uint8 else tiles.astype(np.float32)
     x = torch.from_numpy(source).to(upscaler.device).permute(0, 3, 1, 2).float() / peak
     if channels in (1, 3):
-        levels = _enlarge(upscaler, x, peak)
+        levels = _enlarge(upscaler, x, peak, margins=margins)
     else:
         colour, alpha = x[:, :-1], x[:, -1:]
         filled = _with_hidden_colour_filled(colour, alpha)
+        enlarged = _enlarge(upscaler, filled, peak, margins=margins)
         levels = torch.cat(
-            [_enlarge(upscaler, filled, peak), _enlarge_alpha(upscaler, alpha, peak)], dim=-1
+            [enlarged, _enlarge_alpha(upscaler, alpha, peak, margins=margins)], dim=-1
         )
     pixels: Pixels = levels.contiguous().cpu().numpy().astype(tiles.dtype, copy=False)
     return pixels

@@ -19,6 +19,7 @@ from models.images import ImageError, decode, read_header
 from tasks import storage, tables
 from tasks.budget import MemoryBudget
 from tasks.collection import Shard
+from tasks.engine_sizing import share_heaps
 from tasks.failures import RunAbortedError, error_kind, explain, persistently
 from tasks.log_lines import working_on
 from tasks.passage import Passage
@@ -72,6 +73,7 @@ class ShardRun:
         Raises:
             RunAbortedError: the run cannot go on; what was finished is committed.
         """
+        share_heaps()
         with working_on(self._provenance.run, shard.number):
             return self._run(shard)
 

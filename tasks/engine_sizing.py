@@ -1,17 +1,21 @@
 """How this machine runs a shard: threads, batches and bytes."""
 
+import ctypes
+import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 
 import psutil
 
 from tasks.transform import BulkConfig, processors
 
+_M_ARENA_MAX = -8  # of malloc.h
 _MEMORY_SHARE = 0.35
 _MEMORY_MOST = 2 * 2**30
 
 
-def engine_config(device: str, tile: int = 192) -> BulkConfig:
+def engine_config(device: str, tile: int = 256) -> BulkConfig:
     """For tiles: on a CPU one at a time to each thread, on a GPU one thread, batches."""
     available = psutil.virtual_memory().available
     common = BulkConfig(
@@ -44,6 +48,17 @@ def picture_config(device: str, *, threads: int = 1) -> BulkConfig:
     prepare = _one_thread if threads == 1 else _all_threads
     memory = int(psutil.virtual_memory().available * 0.7)
     return replace(config, runners=runners, batch_most=1, prepare_thread=prepare, memory=memory)
+
+
+def share_heaps() -> None:
+    """Let the C library keep two heaps for all threads of this process, not eight a processor.
+
+    Threads hand pictures on, so that each heap grows to the largest pictures that ever met in it:
+    over 280 pictures 1.3 GB at the peak where two heaps need 1.0, as fast.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # another C library than GNU's decides for itself
+            ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
 
 
 def _one_thread() -> None:

@@ -16,7 +16,8 @@ class Transform(Protocol):
     """What the engine runs: equal tiles in, tiles `scale` times larger out, each for itself.
 
     An output pixel may depend only on source pixels within `radius_for(channels)`, and on where
-    it lies within cells of `multiple` source pixels; the radius is a multiple of that.
+    it lies within cells of `multiple` source pixels; the radius is a multiple of that. The radius
+    at a tile's borders is its margin: nobody looks at what comes out there.
     """
 
     @property
@@ -65,7 +66,7 @@ class BulkConfig:
     `tile` is the largest tile side in source pixels; `workers` threads each decode and encode.
     """
 
-    tile: int = 192
+    tile: int = 256
     batch_pixels: int = 224 * 224
     """Source pixels that go to the device at once, if a single window is not more."""
     batch_most: int = 2

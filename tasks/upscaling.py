@@ -44,7 +44,7 @@ class UpscaleRequest:
     model: str | None = None
     format: OutputFormat = "png"
     precision: PrecisionChoice = "auto"
-    tile: int = 192
+    tile: int = 256
     shard_size: int = 256
     limit: int | None = None
     overwrite: bool = False

@@ -117,3 +117,14 @@ def test_autocast_leaves_the_output_float32() -> None:
     for network in (Mill(MillConfig(width=4, blocks=1)), Srcnn(SrcnnConfig(widths=(4, 4)))):
         with torch.autocast("cpu", torch.bfloat16):
             assert network(x).dtype == torch.float32
+
+
+@pytest.mark.parametrize("blocks", [1, 4])
+def test_detail_inside_is_detail_but_for_what_needs_the_outside(blocks: int) -> None:
+    network = Mill(MillConfig(scale=2, width=8, blocks=blocks)).double()
+    x = torch.rand(2, 1, 40, 33, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    r = network.radius
+    with torch.no_grad():
+        whole, inside = network.detail(x), network.detail_inside(x)
+    torch.testing.assert_close(inside, whole[..., r:-r, r:-r], atol=1e-12, rtol=0)
+    assert not torch.equal(network.detail(x[..., 1:, :])[..., :1, :], whole[..., 1:2, :])
