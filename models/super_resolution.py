@@ -125,7 +125,7 @@ class Mill(nn.Module):
         x: Tensor = self.act(valid(self.head, luma - 0.5))
         for pair in pairs:
             y = valid(pair.conv2, pair.act1(valid(pair.conv1, x)))
-            x = pair.act2(x[..., 2:-2, 2:-2] + y)
+            x = pair.act2(y.add_(x[..., 2:-2, 2:-2]))
         return at_least_float32(valid(self.tail, x))
 
 
