@@ -4,7 +4,7 @@ ratio: seconds of one pass against 500 iterations of L-BFGS through VGG19 (Gatys
 same machine, one thread, one run: the median of passes, and of iterations, times 500.
 
 quality: on held-out photographs, for every style, the objective of the painter's output beside
-what the optimiser has after 25, 50 and 100 iterations, from the photograph and from noise:
+what the optimiser has after 5 to 100 iterations, from the photograph and from noise:
 ... quality PAINTER PHOTOGRAPHS STYLES (a folder of NAME.jpg).
 """
 
@@ -31,7 +31,7 @@ from models.style_painting import paint_with
 from tasks.features import load_features
 from tasks.painters import LoadedPainter, load_painter
 
-_MARKS = (25, 50, 100)
+_MARKS = (5, 10, 25, 50, 100)
 _SIDE, _PHOTOGRAPHS = 256, 2
 
 
