@@ -15,7 +15,7 @@ from tasks import chair_models, storage, versions
 from tasks.chair_models import ARCHITECTURE, SYSTEM
 from tasks.chairs_reading import ChairsDataset, ChairView, open_chairs_dataset, read_chairs
 from tasks.failures import RequestError
-from tasks.trained import TrainingRun, keep, run_folder, run_of, started_from
+from tasks.trained import TrainingRun, keep, run_folder, run_of, training_run_of
 from tasks.training import FitConfig, TrainingProgress, fit, write_curve
 
 _VALIDATION_VIEWS = 512
@@ -119,16 +119,13 @@ def load_generator_network(data: bytes, name: str) -> ChairGenerator:
 
 def training_run(job: ChairsTrainingJob) -> TrainingRun:
     """Where this training lives in the registry, and what its record will say."""
-    request = job.request
-    return TrainingRun(
+    return training_run_of(
+        job.request,
         system=SYSTEM,
-        registry=request.registry,
-        name=request.name,
         run=job.run,
-        dataset=request.dataset,
         dataset_digest=job.dataset.digest,
-        settings=asdict(request.training),
-        parent=started_from(request.start, request.registry, chair_models.find_generator),
+        settings=asdict(job.request.training),
+        find=chair_models.find_generator,
     )
 
 

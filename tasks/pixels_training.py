@@ -17,22 +17,19 @@ from tasks.pixel_models import SYSTEM
 from tasks.pixels_dataset_reading import PixelsSplit, read_pixels
 from tasks.pixels_samples import Illustrated, samples_uri
 from tasks.pixels_training_request import PixelsTrainingJob
-from tasks.trained import TrainingRun, keep, started_from
+from tasks.trained import TrainingRun, keep, training_run_of
 from tasks.training import FitConfig, TrainingProgress, fit, write_curve
 
 
 def training_run(job: PixelsTrainingJob) -> TrainingRun:
     """Where this training lives in the registry, and what its record will say."""
-    request = job.request
-    return TrainingRun(
+    return training_run_of(
+        job.request,
         system=SYSTEM,
-        registry=request.registry,
-        name=request.name,
         run=job.run,
-        dataset=request.dataset,
         dataset_digest=job.dataset.digest,
-        settings=asdict(request.training),
-        parent=started_from(request.start, request.registry, pixel_models.find_pixel_model),
+        settings=asdict(job.request.training),
+        find=pixel_models.find_pixel_model,
     )
 
 

@@ -21,7 +21,7 @@ from tasks.failures import RequestError
 from tasks.features import load_features
 from tasks.sr_pairs import SrDataset, open_sr_dataset, read_pairs
 from tasks.staging import stage
-from tasks.trained import TrainingRun, keep, run_folder, run_of, started_from
+from tasks.trained import TrainingRun, keep, run_folder, run_of, training_run_of
 from tasks.training import FitConfig, TrainingProgress, fit, write_curve
 from tasks.versions import Version
 
@@ -122,16 +122,13 @@ def _network_of(
 
 def training_run(job: SrTrainingJob) -> TrainingRun:
     """Where this training lives in the registry, and what its record will say."""
-    request = job.request
-    return TrainingRun(
+    return training_run_of(
+        job.request,
         system=SYSTEM,
-        registry=request.registry,
-        name=request.name,
         run=job.run,
-        dataset=request.dataset,
         dataset_digest=job.dataset.digest,
-        settings=asdict(request.training),
-        parent=started_from(request.start, request.registry, _find),
+        settings=asdict(job.request.training),
+        find=_find,
     )
 
 

@@ -23,7 +23,7 @@ from tasks.features import FeaturesError, load_features
 from tasks.painters import ARCHITECTURE, SYSTEM
 from tasks.photographs import read_photographs, split_photographs, stage_photographs
 from tasks.style_request import StyleTrainingJob, read_image, style_pixels
-from tasks.trained import TrainingRun, keep, started_from
+from tasks.trained import TrainingRun, keep, training_run_of
 from tasks.training import FitConfig, TrainingProgress, fit, write_curve
 
 
@@ -57,20 +57,17 @@ class Illustrated:
 
 def training_run(job: StyleTrainingJob) -> TrainingRun:
     """Where this training lives in the registry, and what its record will say."""
-    request = job.request
-    return TrainingRun(
+    return training_run_of(
+        job.request,
         system=SYSTEM,
-        registry=request.registry,
-        name=request.name,
         run=job.run,
-        dataset=request.dataset,
         dataset_digest=job.dataset_digest,
         settings={
-            **asdict(request.training),
+            **asdict(job.request.training),
             "styles": {style.name: style.digest for style in job.styles},
             "judge": job.judge,
         },
-        parent=started_from(request.start, request.registry, painters.find_painter),
+        find=painters.find_painter,
     )
 
 

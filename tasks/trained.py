@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Protocol
 
 from torch import nn
 
@@ -24,7 +24,7 @@ class TrainingRun:
 
     Args:
         settings: all of them, for the record.
-        parent: what it goes on from; see `started_from`.
+        parent: what it goes on from: NAME@VERSION where the registry has it, else the reference.
     """
 
     system: str
@@ -78,14 +78,43 @@ def run_folder(registry: str, system: str, name: str, run: str) -> str:
     return storage.join(registry, system, name, "training", run)
 
 
-def started_from(
-    start: str | None, registry: str, find: Callable[[str, str], Version | None]
-) -> str | None:
-    """What a training goes on from: NAME@VERSION where the registry has it, else the reference."""
-    if start is None:
-        return None
-    found = find(start, registry)
-    return found.ref if found is not None else storage.redact(start)
+class TrainRequest(Protocol):
+    """The part of a request that every training has."""
+
+    @property
+    def registry(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def dataset(self) -> str: ...
+    @property
+    def start(self) -> str | None: ...
+
+
+def training_run_of(
+    request: TrainRequest,
+    *,
+    system: str,
+    run: str,
+    dataset_digest: str,
+    settings: Mapping[str, Any],
+    find: Callable[[str, str], Version | None],
+) -> TrainingRun:
+    """The run of a request; find: the registry's version that a reference to go on from means."""
+    parent = None
+    if request.start is not None:
+        found = find(request.start, request.registry)
+        parent = found.ref if found is not None else storage.redact(request.start)
+    return TrainingRun(
+        system=system,
+        registry=request.registry,
+        name=request.name,
+        run=run,
+        dataset=request.dataset,
+        dataset_digest=dataset_digest,
+        settings=settings,
+        parent=parent,
+    )
 
 
 def published(run: TrainingRun) -> Version | None:
